@@ -1,0 +1,6 @@
+from .engine import ScoreResult as ScoreResult
+from .engine import Scorer as Scorer
+from .errors import AlsegError as AlsegError
+from .ops import uncertainty as uncertainty
+from .stages.select import select as select
+from .types import Uncertainty as Uncertainty

@@ -1,0 +1,1 @@
+"""Inference sessions: from a model file and images to scores."""

@@ -1,0 +1,133 @@
+"""The words of a report: what was run, on what, what failed and how to run it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+MAX_FAILURE_ROWS = 500
+MAX_FAILURE_GROUPS = 50
+MAX_ERROR_CHARACTERS = 1000
+
+
+class RunReader(Protocol):
+    """The part of a run that a report reads."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def measures(self) -> Sequence[str]: ...
+    @property
+    def complete(self) -> bool: ...
+    def score_batches(self, columns: list[str], /) -> Iterator[pa.RecordBatch]: ...
+    def failures(self) -> pa.Table: ...
+
+
+def pool_name(run: RunReader) -> str:
+    source = str((run.info.get("pool") or {}).get("source") or run.path)
+    return source.rstrip("/").rsplit("/", 1)[-1] or source
+
+
+def incomplete_banner(run: RunReader) -> str:
+    counts, pool = run.info.get("counts") or {}, run.info.get("pool") or {}
+    done = int(counts.get("rows") or 0) + int(counts.get("failures") or 0)
+    total = pool.get("images")
+    reached = f"{done:,} of {total:,} images" if isinstance(total, int) else f"{done:,} images"
+    return f"This run is not complete: {reached} so far. Run the same alseg score command again to finish it."
+
+
+def run_facts(run: RunReader, shown: int) -> list[tuple[str, str]]:
+    """The tiles at the top of the page."""
+    info = run.info
+    counts, timings = info.get("counts") or {}, info.get("timings") or {}
+    facts = [
+        ("Images scored", f"{int(counts.get('rows') or 0):,}"),
+        ("Failures", f"{int(counts.get('failures') or 0):,}"),
+        ("Shown here", f"{shown:,}"),
+        ("Model", Path(str((info.get("model") or {}).get("path") or "unknown")).name),
+        ("Measures", ", ".join(run.measures)),
+    ]
+    if timings.get("images_per_s"):
+        facts.append(("Throughput", f"{float(timings['images_per_s']):,.1f} images/s"))
+    if timings.get("wall_s"):
+        facts.append(("Scoring took", f"{float(timings['wall_s']):,.1f} s"))
+    facts.append(("Scored on", str(info.get("created") or "unknown").replace("T", " ")[:16]))
+    return facts
+
+
+def run_details(run: RunReader) -> list[tuple[str, str]]:
+    """The longer run facts."""
+    info = run.info
+    pool, model = info.get("pool") or {}, info.get("model") or {}
+    versions = info.get("versions") or {}
+    rows = [
+        ("Run", str(run.path)),
+        ("Pool", str(pool.get("source") or "")),
+        ("Pool kind", str(pool.get("kind") or "")),
+        ("Pool images", f"{pool['images']:,}" if isinstance(pool.get("images"), int) else ""),
+        ("Model file", str(model.get("path") or "")),
+        ("Model SHA-256", str(model.get("sha256") or "")),
+        ("Configuration hash", str(info.get("config_hash") or "")),
+        ("alseg-fast", str(info.get("alseg_version") or "")),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def failure_summary(table: pa.Table) -> dict[str, Any]:
+    """Failures grouped by stage and reason, and the first rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for rows in table.select(["stage", "error"]).to_batches(max_chunksize=65536):
+        counts.update((str(row["stage"]), _short(row["error"])) for row in rows.to_pylist())
+    groups = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows = table.slice(0, MAX_FAILURE_ROWS).to_pylist()
+    return {
+        "total": table.num_rows,
+        "groups": [[stage, error, count] for (stage, error), count in groups[:MAX_FAILURE_GROUPS]],
+        "groups_left": max(0, len(groups) - MAX_FAILURE_GROUPS),
+        "rows": [[row["image_id"], row["uri"], str(row["stage"]), _short(row["error"])] for row in rows],
+    }
+
+
+def _short(text: Any) -> str:
+    value = str(text)
+    return value if len(value) <= MAX_ERROR_CHARACTERS else f"{value[:MAX_ERROR_CHARACTERS]}…"
+
+
+def reproduce(run: RunReader, batch: pa.Table | None, commands: Sequence[str]) -> dict[str, str]:
+    """The commands, the configuration, and what the batch says of itself."""
+    info = run.info
+    pool, model = info.get("pool") or {}, info.get("model") or {}
+    source, model_path = str(pool.get("source") or "POOL"), str(model.get("path") or "MODEL.onnx")
+    score = [
+        "alseg",
+        "score",
+        source,
+        "--model",
+        model_path,
+        "--config",
+        "config.yaml",
+        "--out",
+        str(run.path),
+    ]
+    metadata = {} if batch is None else dict(batch.schema.metadata or {})
+    notes = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in sorted(metadata.items())
+        if key.startswith(b"alseg")
+    }
+    return {
+        "commands": "\n".join(commands or [shlex.join(score)]),
+        "config": json.dumps(info.get("config") or {}, indent=2, sort_keys=True, default=str),
+        "batch": "\n".join(f"{key}: {value}" for key, value in notes.items()),
+    }

@@ -1,0 +1,74 @@
+"""Writes map files: whole or absent at once, durable at the commit of their shard."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from ..errors import DataError, RunError
+from . import run_layout as layout
+from .atomic import KEEPS_PARTS, make_directory, sync_directory, temp_name
+
+# What a strange image_id can cause: too long, or "a" and "a.png/b" in one pool.
+_ONE_IMAGE_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL})
+
+
+class MapFiles:
+    """The maps of one RUN. `write` may be called from any thread, also during `sync`."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._temporary = run / layout.MAPS / layout.MAPS_TEMP
+        self._ready = False
+        self._unsynced: collections.deque[Path] = collections.deque()
+
+    def write(self, measure: str, image_id: str, png: bytes) -> None:
+        """Write RUN/maps/<measure>/<image_id>.png by way of maps/.tmp, which is on the same file system.
+
+        Raises:
+            DataError: this image_id cannot be a file name.
+            RunError: the disk is full or cannot be written.
+        """
+        final = layout.map_path(self._run, measure, image_id)
+        if not self._ready:
+            make_directory(self._temporary)
+            self._ready = True
+        temporary = self._temporary / temp_name()
+        try:
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(png)
+                try:
+                    os.replace(temporary, final)
+                except FileNotFoundError:
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(temporary, final)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+        except OSError as exc:
+            if exc.errno in _ONE_IMAGE_ERRORS:
+                raise DataError(
+                    f"cannot name a map file after image_id {image_id!r}: {exc.strerror}"
+                ) from exc
+            raise RunError(f"cannot write {final}: {exc.strerror or exc}; {KEEPS_PARTS}") from exc
+        self._unsynced.append(final)
+
+    def sync(self) -> None:
+        """Make everything written so far survive a power cut; by now the kernel has written most of it."""
+        paths = [self._unsynced.popleft() for _ in range(len(self._unsynced))]
+        try:
+            for path in paths:
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+            for directory in self._directories(paths):
+                sync_directory(directory)
+        except OSError as exc:
+            self._unsynced.extend(paths)
+            raise RunError(
+                f"cannot write {self._run / layout.MAPS}: {exc.strerror or exc}; {KEEPS_PARTS}"
+            ) from exc

@@ -1,0 +1,118 @@
+#include "common/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace alseg {
+namespace {
+
+// One parallel_for call. Workers and the caller draw indices from `next` until it passes n.
+struct Job {
+  const std::function<void(int64_t)>* body;
+  int64_t n;
+  int seats;  // workers that may still join, guarded by the pool's mutex
+  std::atomic<int64_t> next{0};
+  int active = 0;  // workers inside, guarded by the pool's mutex
+  std::condition_variable idle;
+
+  void drain() {
+    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
+         i = next.fetch_add(1, std::memory_order_relaxed)) {
+      (*body)(i);
+    }
+  }
+};
+
+class Pool {
+ public:
+  void run(int64_t n, int threads, const std::function<void(int64_t)>& body) {
+    auto job = std::make_shared<Job>();
+    job->body = &body;
+    job->n = n;
+    job->seats = static_cast<int>(std::min<int64_t>(threads - 1, n - 1));
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      while (static_cast<int>(workers_.size()) < job->seats) workers_.emplace_back([this] { work(); });
+      jobs_.push_back(job);
+    }
+    for (int i = 0; i < job->seats; ++i) wake_.notify_one();
+    job->drain();
+    std::unique_lock<std::mutex> lock(mutex_);
+    jobs_.erase(std::remove(jobs_.begin(), jobs_.end(), job), jobs_.end());
+    job->idle.wait(lock, [&] { return job->active == 0; });
+  }
+
+ private:
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [&] { return !jobs_.empty(); });
+      std::shared_ptr<Job> job = jobs_.front();
+      if (--job->seats <= 0) jobs_.pop_front();
+      ++job->active;
+      lock.unlock();
+      job->drain();
+      lock.lock();
+      if (--job->active == 0) job->idle.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> jobs_;
+  std::vector<std::thread> workers_;
+};
+
+// The pool is never destroyed: workers may be asleep in it when the interpreter exits.
+std::atomic<Pool*> g_pool{nullptr};
+std::mutex g_create;
+
+// A forked child has none of its parent's threads; it starts a pool of its own on first use.
+void forget_pool() {
+  g_pool.store(nullptr);
+  new (&g_create) std::mutex();
+}
+
+Pool& pool() {
+  Pool* p = g_pool.load(std::memory_order_acquire);
+  if (p) return *p;
+  std::lock_guard<std::mutex> lock(g_create);
+  p = g_pool.load(std::memory_order_acquire);
+  if (!p) {
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
+    (void)registered;
+    p = new Pool();
+    g_pool.store(p, std::memory_order_release);
+  }
+  return *p;
+}
+
+}  // namespace
+
+int available_cpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+void parallel_for(int64_t n, int num_threads, const std::function<void(int64_t)>& body) {
+  if (n <= 0) return;
+  const int threads = num_threads > 0 ? num_threads : available_cpus();
+  if (threads == 1 || n == 1) {
+    for (int64_t i = 0; i < n; ++i) body(i);
+    return;
+  }
+  pool().run(n, threads, body);
+}
+
+}  // namespace alseg

@@ -1,0 +1,44 @@
+// x86-64-v4: AVX-512 (F, BW, CD, DQ, VL), 512-bit vectors.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "isa/levels.h"
+
+#define ALSEG_ISA_NAME "avx512"
+
+namespace alseg {
+namespace avx512 {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kBlocks = 4;
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+
+inline vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+inline vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+inline vf permute(vf v, vi index) { return (vf)_mm512_permutexvar_ps((__m512i)index, (__m512)v); }
+inline vf round_near(vf x, vi*) {
+  return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline vf scale_pow2(vf p, vf n, vi) { return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); }
+// Packs the lanes of v that reach `threshold` to the front of out (kLanes floats are written); their number.
+inline int pack_at_least(float* out, vf v, float threshold) {
+  const __mmask16 keep = _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(threshold), _CMP_GE_OQ);
+  _mm512_storeu_ps(out, _mm512_maskz_compress_ps(keep, (__m512)v));
+  return __builtin_popcount(keep);
+}
+
+#include "kernels/simd.inl"
+#include "kernels/uncertainty.inl"
+#include "kernels/pack.inl"
+#include "kernels/resize.inl"
+
+}  // namespace
+
+#include "kernels/table.inl"
+
+}  // namespace avx512
+}  // namespace alseg

@@ -1,0 +1,49 @@
+// The level every CPU of the platform can run: 128-bit vectors in compiler-neutral form.
+#include <cstdint>
+#include <cstring>
+
+#include "isa/levels.h"
+
+#define ALSEG_ISA_NAME "baseline"
+
+namespace alseg {
+namespace baseline {
+namespace {
+
+constexpr int kLanes = 4;
+constexpr int kBlocks = 2;
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+
+inline vf vmax(vf a, vf b) { return a > b ? a : b; }
+inline vf vmin(vf a, vf b) { return a < b ? a : b; }
+inline vf permute(vf v, vi index) { return vf{v[index[0]], v[index[1]], v[index[2]], v[index[3]]}; }
+
+// Nearest integer for |x| < 2^22, and its value as integer bits.
+inline vf round_near(vf x, vi* n) {
+  const vf magic = vf{} + 12582912.0f;  // 1.5 * 2^23
+  const vf t = x + magic;
+  *n = reinterpret_cast<vi>(t) - reinterpret_cast<vi>(magic);
+  return t - magic;
+}
+inline vf scale_pow2(vf p, vf, vi n) { return reinterpret_cast<vf>(reinterpret_cast<vi>(p) + (n << 23)); }
+inline int pack_at_least(float* out, vf v, float threshold) {
+  int n = 0;
+  for (int i = 0; i < kLanes; ++i) {
+    out[n] = v[i];
+    n += v[i] >= threshold;
+  }
+  return n;
+}
+
+#include "kernels/simd.inl"
+#include "kernels/uncertainty.inl"
+#include "kernels/pack.inl"
+#include "kernels/resize.inl"
+
+}  // namespace
+
+#include "kernels/table.inl"
+
+}  // namespace baseline
+}  // namespace alseg

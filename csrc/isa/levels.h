@@ -1,0 +1,28 @@
+// The kernel table: one pointer per operation, filled once per instruction set.
+#pragma once
+#include "kernels/jobs.h"
+
+namespace alseg {
+
+struct KernelTable {
+  const char* name;
+  // Scratch floats one chunk of the operation needs.
+  int64_t (*uncertainty_scratch)(const UncertaintyJob&);
+  // Rows [y0, y1) of one image: maps, labels, and the chunk's partial sums.
+  void (*uncertainty_rows)(const UncertaintyJob&, int64_t y0, int64_t y1, const ChunkSums&, float* scratch);
+  // The values >= threshold, in order; returns their number. `out` holds n + kPackPad floats.
+  int64_t (*pack_values)(const float* values, int64_t n, float threshold, float* out);
+  int64_t (*resize_scratch)(const ResizeJob&);
+  void (*resize_rows)(const ResizeJob&, int64_t y0, int64_t y1, float* scratch);
+};
+
+// The table in use: the best this CPU has, unless set_level() chose another.
+const KernelTable& kernels();
+
+// Names of the levels this build holds and this CPU can run, worst first; null-terminated.
+const char* const* available_levels();
+
+// Pins a level (for tests and for comparing). Returns false if it is not available.
+bool set_level(const char* name);
+
+}  // namespace alseg

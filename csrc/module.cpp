@@ -1,0 +1,30 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "common/threads.h"
+#include "isa/levels.h"
+
+namespace py = pybind11;
+
+void register_uncertainty(py::module_& m);
+void register_resize(py::module_& m);
+
+PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
+  m.doc() = "Compiled kernels of alseg_fast. Private: call the functions of alseg_fast instead.";
+  m.def("available_levels", [] {
+    std::vector<std::string> names;
+    for (const char* const* n = alseg::available_levels(); *n; ++n) names.emplace_back(*n);
+    return names;
+  }, "Instruction-set levels this CPU can run, worst first.");
+  m.def("simd_level", [] { return std::string(alseg::kernels().name); }, "The level in use.");
+  m.def("set_simd_level", [](const std::string& name) {
+    if (!alseg::set_level(name.c_str())) throw py::value_error("simd level " + name + " is not available on this CPU");
+  }, py::arg("name"), "Pin a level for the whole process.");
+  m.def("available_cpus", &alseg::available_cpus, "CPUs this process may use.");
+  register_uncertainty(m);
+  register_resize(m);
+}

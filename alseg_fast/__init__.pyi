@@ -1,5 +1,5 @@
-from .engine import ScoreResult as ScoreResult
 from .engine import Scorer as Scorer
+from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
 from .ops import uncertainty as uncertainty
 from .stages.select import select as select

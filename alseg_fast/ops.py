@@ -169,7 +169,7 @@ def _check_box(name: str, box: Any, extent: Sequence[int], align_corners: bool) 
     if align_corners:
         raise RangeError(f"{name}: box must be None with align_corners=True; got {box!r}. Use align_corners=False.")
     top, left, height, width = (float(v) for v in box)
-    inside = 0 <= top and 0 <= left and height > 0 and width > 0
+    inside = top >= 0 and left >= 0 and height > 0 and width > 0
     if not inside or top + height > extent[0] + 1e-6 or left + width > extent[1] + 1e-6:
         raise RangeError(
             f"{name}: box must be (top, left, height, width) inside the [{extent[0]}, {extent[1]}] logits; "

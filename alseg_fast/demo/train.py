@@ -84,7 +84,10 @@ def augment(
 def train(
     images: torch.Tensor, labels: torch.Tensor, *, steps: int, batch: int, rate: float, seed: int
 ) -> ExampleNetwork:
-    """AdamW with one warm-up and a cosine down to zero, cross-entropy at half the input's resolution."""
+    """AdamW with one warm-up and a cosine down to zero, cross-entropy at half the pictures' resolution.
+
+    images: [n, 3, h, w] uint8; labels: [n, h, w] uint8.
+    """
     torch.manual_seed(seed)
     rng = np.random.Generator(np.random.PCG64([seed, 3]))
     network = ExampleNetwork()
@@ -100,9 +103,9 @@ def train(
         chosen, order = order[:batch], order[batch:]
         x, y = augment(images[chosen], labels[chosen], rng)
         logits = network(normalise(x).contiguous(memory_format=torch.channels_last))
-        half = (INPUT_SIZE[0] // 2, INPUT_SIZE[1] // 2)
-        logits = functional.interpolate(logits, half, mode="bilinear", align_corners=False)
-        loss = functional.cross_entropy(logits, y[:, 1::2, 1::2])
+        half = y[:, 1::2, 1::2]
+        logits = functional.interpolate(logits, half.shape[1:], mode="bilinear", align_corners=False)
+        loss = functional.cross_entropy(logits, half)
         optimiser.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):
             raise FloatingPointError(

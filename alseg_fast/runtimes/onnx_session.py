@@ -14,9 +14,15 @@ from alseg_fast.errors import ModelError, UsageError
 
 _SILENT = 4  # ONNX Runtime's FATAL: everything below reaches the user as an exception, not on stderr too
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_NOISE = (
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : ",
+    r"^Load model from .*? failed:",
+    r"/\S+\.\w+:\d+ .*?(?: was false\. |\)(?: const)? (?=[A-Z]))",  # source line, signature, condition
+)
 
 
 def parse_device(device: str) -> tuple[str, int]:
+    """("auto" | "cpu" | "cuda", device number) from the user's text."""
     found = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d{1,3})", device)
     if found is None:
         raise UsageError(f"load_model: device must be auto, cpu, cuda or cuda:I; got {device!r}.")
@@ -24,6 +30,7 @@ def parse_device(device: str) -> tuple[str, int]:
 
 
 def import_onnxruntime() -> ModuleType:
+    """onnxruntime, told to keep its log to itself."""
     try:
         import onnxruntime
     except ImportError as exc:
@@ -89,6 +96,7 @@ def _create_session(ort: ModuleType, path: Path, providers: list[Any], threads: 
 
 
 def silent_run_options() -> Any:
+    """RunOptions whose failures reach the user as an exception only."""
     import onnxruntime
 
     settings = onnxruntime.RunOptions()
@@ -105,6 +113,9 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 
 def first_line(exc: Exception) -> str:
+    """The first line of an ONNX Runtime message, without error codes and the C++ function it came from."""
     lines = str(exc).strip().splitlines() or [type(exc).__name__]
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]).strip()
+    text = lines[0]
+    for noise in _NOISE:
+        text = re.sub(noise, "", text)
     return text if len(text) <= 300 else text[:297] + "..."

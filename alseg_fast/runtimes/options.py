@@ -58,6 +58,11 @@ class ModelOptions:
             **{k: _parse(k, v, "model option", UsageError) for k, v in values.items() if v is not None}
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """What is said, as JSON values that `from_mapping` takes back."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items() if v is not None}
+
 
 KEYS = tuple(f.name for f in fields(ModelOptions))
 

@@ -69,11 +69,20 @@ def sync_directory(path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Make a directory and its parents if absent. Raises: RunError: that is not possible."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent)
     except OSError as exc:
-        raise RunError(
-            f"cannot make the directory {path}: {exc.strerror or exc}; choose another --out"
-        ) from exc
+        why = exc.strerror or exc
+        raise RunError(f"cannot make the directory {path}: {why}; choose another --out") from exc
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there. Raises: RunError: that is not possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise RunError(f"cannot remove {path}: {exc.strerror or exc}; check the access to it") from exc
 
 
 def write_atomic(

@@ -86,13 +86,9 @@ def _ids_of_file(path: Path) -> Iterator[str]:
     try:
         yield from readers.get(path.suffix.lower(), _text_ids)(path)
     except FileNotFoundError as exc:
-        raise RunError(
-            f"exclude file {path} does not exist; give a batch, a manifest or a list of ids"
-        ) from exc
+        raise RunError(f"exclude file {path} does not exist; {_WHAT_TO_GIVE}") from exc
     except (OSError, UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as exc:
-        raise RunError(
-            f"cannot read exclude file {path}: {exc}; give a batch, a manifest or a list of ids"
-        ) from exc
+        raise RunError(f"cannot read exclude file {path}: {exc}; {_WHAT_TO_GIVE}") from exc
 
 
 def _no_ids(path: Path, columns: Iterable[str]) -> UsageError:

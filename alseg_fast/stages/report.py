@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alseg_fast.errors import UsageError
-from alseg_fast.stages.report_facts import (
+from ..errors import UsageError
+from .report_facts import (
     RunReader,
     failure_summary,
     incomplete_banner,
@@ -18,10 +18,11 @@ from alseg_fast.stages.report_facts import (
     reproduce,
     run_details,
     run_facts,
+    selection_facts,
 )
-from alseg_fast.stages.report_html import ReportSummary, write_page
-from alseg_fast.stages.report_pictures import LoadImage, LoadOverlay
-from alseg_fast.stages.report_statistics import ClassTotals, StreamHistogram, TopRows, number
+from .report_html import ReportSummary, check_target, write_page
+from .report_pictures import SMALLEST_SIDE, LoadImage, LoadOverlay
+from .report_statistics import ClassTotals, StreamHistogram, TopRows, number
 
 DEFAULT_PICKS = 100
 STATISTICS = ("mean", "max", "top")
@@ -46,7 +47,7 @@ def write_report(
         run: what ``open_run`` returns; its scores are read once, part by part.
         batch: rows of ``select`` (rank, image_id, uri, region_id, score, cost, reason); None shows the
             100 images with the highest mean of the measure.
-        out: the file; appears complete or not at all. Its folder is made when missing.
+        out: the file; appears complete or not at all. Its directory must exist.
         load_image: (image_id, uri) -> [h, w, 3] uint8, or None when the picture is not available.
         overlay: (image_id, uri) -> ([h, w] class ids, {measure: [h, w] uint8 over its map range}), or None.
         max_images: picks shown; the page says how many were left out.
@@ -59,11 +60,12 @@ def write_report(
         RunError: the scores do not fit the run's classes, or the file cannot be written.
     Memory: the pictures pass through a temporary file; in memory stay the shown rows and the histograms.
     """
-    if max_images < 1 or thumb_side < 16:
+    if max_images < 1 or thumb_side < SMALLEST_SIDE:
         raise UsageError(
-            "write_report: max_images must be >= 1 and thumb_side >= 16; "
+            "write_report: max_images must be >= 1 and thumb_side >= 32; "
             f"got {max_images} and {thumb_side}. Raise them."
         )
+    check_target(out)
     data = collect(run, batch, max_images=max_images, measure=measure, title=title, commands=commands)
     return write_page(data, out, load_image=load_image, overlay=overlay, thumb_side=thumb_side)
 
@@ -111,7 +113,7 @@ def collect(
         "banner": None if run.complete else incomplete_banner(run),
         "facts": run_facts(run, len(cards)),
         "details": run_details(run),
-        "selection_note": _selection_note(batch, len(cards), rank_column),
+        "selection_note": _selection_note(run, batch, len(cards), rank_column),
         "classes": list(run.classes),
         "rank_column": rank_column,
         "columns": [{"name": name, "unit": _unit(run, name)} for name in columns],
@@ -190,13 +192,17 @@ def _range(ranges: Mapping[str, Sequence[float]], measure: str) -> tuple[float, 
 
 
 def _unit(run: RunReader, column: str) -> str:
+    """The unit alone: "nats" of "nats, mean over the image"; nothing for plain ratios."""
     units = run.info.get("units") or {}
-    return str(units.get(column) or units.get(column.rsplit("_", 1)[0]) or "")
+    unit = str(units.get(column) or "").split(",")[0]
+    return "" if unit.startswith("1") else unit
 
 
-def _selection_note(batch: pa.Table | None, shown: int, rank_column: str) -> str:
+def _selection_note(run: RunReader, batch: pa.Table | None, shown: int, rank_column: str) -> str:
     if batch is None:
         return f"No batch was given: these are the {shown:,} images with the highest {rank_column}."
-    if batch.num_rows > shown:
-        return f"The first {shown:,} of {batch.num_rows:,} picks, by rank."
-    return f"All {shown:,} picks of the batch."
+    several = batch.num_rows > shown
+    note = f"The first {shown:,} of {batch.num_rows:,} picks, by rank." if several else f"All {shown:,} picks."
+    if selection_facts(batch).get("config_hash", run.info.get("config_hash")) != run.info.get("config_hash"):
+        note += " The batch was selected from a run with another model, pool or configuration than this one."
+    return note

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from ..errors import RunError
+
 MAX_FAILURE_ROWS = 500
 MAX_FAILURE_GROUPS = 50
 MAX_ERROR_CHARACTERS = 1000
@@ -29,19 +31,22 @@ class RunReader(Protocol):
     def measures(self) -> Sequence[str]: ...
     @property
     def complete(self) -> bool: ...
+    @property
+    def counts(self) -> Mapping[str, int]: ...
     def score_batches(self, columns: list[str], /) -> Iterator[pa.RecordBatch]: ...
     def failures(self) -> pa.Table: ...
 
 
 def pool_name(run: RunReader) -> str:
+    """The last part of the pool's path."""
     source = str((run.info.get("pool") or {}).get("source") or run.path)
     return source.rstrip("/").rsplit("/", 1)[-1] or source
 
 
 def incomplete_banner(run: RunReader) -> str:
-    counts, pool = run.info.get("counts") or {}, run.info.get("pool") or {}
-    done = int(counts.get("rows") or 0) + int(counts.get("failures") or 0)
-    total = pool.get("images")
+    """What to do about a run that is still missing images."""
+    done = run.counts["rows"] + run.counts["failures"]
+    total = (run.info.get("pool") or {}).get("images")
     reached = f"{done:,} of {total:,} images" if isinstance(total, int) else f"{done:,} images"
     return f"This run is not complete: {reached} so far. Run the same alseg score command again to finish it."
 
@@ -49,18 +54,20 @@ def incomplete_banner(run: RunReader) -> str:
 def run_facts(run: RunReader, shown: int) -> list[tuple[str, str]]:
     """The tiles at the top of the page."""
     info = run.info
-    counts, timings = info.get("counts") or {}, info.get("timings") or {}
+    timings = info.get("timings") or {}
     facts = [
-        ("Images scored", f"{int(counts.get('rows') or 0):,}"),
-        ("Failures", f"{int(counts.get('failures') or 0):,}"),
+        ("Images scored", f"{run.counts['rows']:,}"),
+        ("Failures", f"{run.counts['failures']:,}"),
         ("Shown here", f"{shown:,}"),
         ("Model", Path(str((info.get("model") or {}).get("path") or "unknown")).name),
         ("Measures", ", ".join(run.measures)),
     ]
-    if timings.get("images_per_s"):
-        facts.append(("Throughput", f"{float(timings['images_per_s']):,.1f} images/s"))
-    if timings.get("wall_s"):
-        facts.append(("Scoring took", f"{float(timings['wall_s']):,.1f} s"))
+    images, seconds = timings.get("images"), timings.get("wall_seconds")
+    if images and seconds:
+        # Seconds are summed over the processes that wrote the run, so this is the rate of one of them.
+        several = " a process" if timings.get("processes", 1) > 1 else ""
+        facts.append(("Throughput", f"{images / seconds:,.1f} images/s{several}"))
+        facts.append(("Scoring took", f"{seconds:,.1f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"))
     facts.append(("Scored on", str(info.get("created") or "unknown").replace("T", " ")[:16]))
     return facts
 
@@ -109,25 +116,30 @@ def reproduce(run: RunReader, batch: pa.Table | None, commands: Sequence[str]) -
     info = run.info
     pool, model = info.get("pool") or {}, info.get("model") or {}
     source, model_path = str(pool.get("source") or "POOL"), str(model.get("path") or "MODEL.onnx")
-    score = [
-        "alseg",
-        "score",
-        source,
-        "--model",
-        model_path,
-        "--config",
-        "config.yaml",
-        "--out",
-        str(run.path),
-    ]
-    metadata = {} if batch is None else dict(batch.schema.metadata or {})
-    notes = {
-        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-        for key, value in sorted(metadata.items())
-        if key.startswith(b"alseg")
-    }
+    score = f"alseg score {_words(source)} --model {_words(model_path)} --config config.yaml"
+    score += f" --out {_words(run.path)}"
+    facts = selection_facts(batch)
+    lines = [score]
+    if {"budget", "unit", "strategy", "measure", "seed"} <= facts.keys():
+        options = " ".join(f"--{key} {_words(facts[key])}" for key in ("unit", "strategy", "measure", "seed"))
+        budget = _words(facts["budget"])
+        lines.append(f"alseg select {_words(run.path)} --budget {budget} {options} --out batch.parquet")
     return {
-        "commands": "\n".join(commands or [shlex.join(score)]),
+        "commands": "\n".join(commands or lines),
         "config": json.dumps(info.get("config") or {}, indent=2, sort_keys=True, default=str),
-        "batch": "\n".join(f"{key}: {value}" for key, value in notes.items()),
+        "batch": "\n".join(f"{key}: {value}" for key, value in facts.items()),
     }
+
+
+def selection_facts(batch: pa.Table | None) -> dict[str, Any]:
+    """How a batch was selected, from its schema metadata; {} where it does not say."""
+    text = None if batch is None else (batch.schema.metadata or {}).get(b"alseg.select")
+    try:
+        facts = json.loads(text) if text else {}
+    except ValueError as error:
+        raise RunError(f"the batch's metadata alseg.select is not JSON: {error}; select again") from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def _words(value: Any) -> str:
+    return shlex.quote(str(value))

@@ -7,7 +7,6 @@ import hashlib
 import html
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,12 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from alseg_fast.errors import RunError
-from alseg_fast.stages.report_pictures import LEVELS, SMALLEST_SIDE, LoadImage, LoadOverlay, PictureSpool
+from ..errors import RunError
+from .atomic import write_atomic
+from .report_pictures import LEVELS, SMALLEST_SIDE, LoadImage, LoadOverlay, PictureSpool
 
 MAX_BYTES = 50_000_000
+ADVICE = "free space or change --out"
 SCRIPTS = ("report_maps.js", "report_tables.js", "report.js")  # joined in this order
-_log = logging.getLogger("alseg_fast.report")
+log = logging.getLogger("alseg")
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,17 @@ def write_page(
         while (size := page.size()) > max_bytes and page.spool.side > SMALLEST_SIDE:
             room = max(0, max_bytes - (size - page.spool.block_bytes()))
             spool = page.spool.shrink(min(0.9, 0.97 * (room / max(1, page.spool.block_bytes())) ** 0.5))
-            _log.warning(
+            log.warning(
                 "report: %.1f MB would exceed %.0f MB; thumbnails are at most %d pixels instead of %d",
                 size / 1e6, max_bytes / 1e6, spool.side, thumb_side,
             )  # fmt: skip
             page = _Page(content, spool)
         if size > max_bytes:
-            _log.warning("report: %.1f MB even with the smallest thumbnails; show fewer images", size / 1e6)
-        written = _write_atomically(page.chunks(), out)
-        return ReportSummary(out, len(images), written, spool.side)
+            log.warning("report: %.1f MB even with the smallest thumbnails; show fewer images", size / 1e6)
+        write_atomic(out, lambda file: file.writelines(page.chunks()), advice=ADVICE)
+        return ReportSummary(out, len(images), out.stat().st_size, spool.side)
     except OSError as error:
-        raise RunError(
-            f"cannot write the report, {out}: {error}; free space or choose another path"
-        ) from error
+        raise RunError(f"cannot write {out}: {error.strerror or error}; {ADVICE}") from error
     finally:
         spool.close()
 
@@ -86,7 +85,7 @@ class _Page:
 
     def __init__(self, content: Mapping[str, Any], spool: PictureSpool) -> None:
         self.spool = spool
-        measures = [{**m, "limit": spool.heat_limit(m["name"])} for m in content["measures"]]
+        measures = [{**m, **spool.heat_range(m["name"])} for m in content["measures"]]
         data = {**content, "measures": measures, "pictures": [asdict(picture) for picture in spool.pictures]}
         style, script = _asset("report.css"), "".join(_asset(name) for name in SCRIPTS)
         parts = {
@@ -115,9 +114,7 @@ class _Page:
 
 def json_for_html(value: Any) -> str:
     """JSON that cannot end or change the script element it stands in: ASCII only, and no `<`."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def content_policy(style: str, script: str) -> str:
@@ -137,16 +134,9 @@ def _asset(name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _write_atomically(chunks: Iterator[bytes], out: Path) -> int:
-    """Write beside the target, flush to the disk, then rename; returns the bytes written."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            written = sum(file.write(chunk) for chunk in chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return written
+def check_target(out: Path) -> None:
+    """Raises: RunError: a report cannot be written there; known before the work begins."""
+    if not out.parent.is_dir():
+        raise RunError(f"cannot write {out}: the directory {out.parent} does not exist; make it or change --out")
+    if out.is_dir():
+        raise RunError(f"cannot write {out}: it is a directory; give a file name such as {out / 'report.html'}")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alseg_fast.errors import AlsegError, DtypeError, ShapeError
+from ..errors import AlsegError, DtypeError, ShapeError
 
 Overlay = tuple[NDArray[Any], Mapping[str, NDArray[Any]]]
 LoadImage = Callable[[str, str], "NDArray[Any] | None"]
@@ -115,13 +115,13 @@ class PictureSpool:
             for start, (jpeg, png) in zip(starts, self._ends, strict=False)
         )
 
-    def heat_limit(self, measure: str) -> float:
-        """The level, 0 to 1, below which 99.5 % of all heatmap pixels lie; 1 when there are none."""
+    def heat_range(self, measure: str) -> dict[str, float]:
+        """Levels, 0 to 1: "limit", below which 99.5 % of all heatmap pixels lie, and the "highest" one."""
         counts = self.heat_counts.get(measure)
         if counts is None or not counts.sum():
-            return 1.0
-        level = int(np.searchsorted(np.cumsum(counts), 0.995 * counts.sum()))
-        return max(level, 4) / 255
+            return {"limit": 1.0, "highest": 1.0}
+        limit = int(np.searchsorted(np.cumsum(counts), 0.995 * counts.sum()))
+        return {"limit": max(limit, 4) / 255, "highest": max(int(np.flatnonzero(counts)[-1]), 4) / 255}
 
     def _append(self, picture: Picture, jpeg: bytes, png: bytes) -> None:
         start = self._ends[-1][1] if self._ends else 0
@@ -147,9 +147,7 @@ class PictureSpool:
         thumb.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
         return out.getvalue()
 
-    def _encode_maps(
-        self, picture: Picture, labels: NDArray[Any], heatmaps: Mapping[str, NDArray[Any]]
-    ) -> bytes:
+    def _encode_maps(self, picture: Picture, labels: NDArray[Any], heatmaps: Mapping[str, NDArray[Any]]) -> bytes:
         if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
             raise DtypeError(
                 f"overlay: labels must be [h, w] uint8 or uint16; got {labels.dtype} {list(labels.shape)}. "
@@ -199,8 +197,7 @@ def _fit(width: int, height: int, side: int) -> tuple[int, int]:
 def _checked_image(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ShapeError(
-            f"load_image: the image must be [h, w, 3] uint8; got {image.dtype} {list(image.shape)}. "
-            "Convert it to RGB."
+            f"load_image: the image must be [h, w, 3] uint8; got {image.dtype} {list(image.shape)}. Convert it to RGB."
         )
     return np.ascontiguousarray(image)
 

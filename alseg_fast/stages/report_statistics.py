@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from alseg_fast.errors import RunError
+from ..errors import RunError
 
 FINE_BINS = 4096
 SHOWN_BINS = 48
@@ -43,9 +43,7 @@ class StreamHistogram:
         if not len(finite):
             return
         while finite.max() > self.high:
-            self.counts = np.concatenate(
-                [self.counts.reshape(-1, 2).sum(axis=1), np.zeros(FINE_BINS // 2, np.int64)]
-            )
+            self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(axis=1), np.zeros(FINE_BINS // 2, np.int64)])
             self.high *= 2
         places = np.clip(finite / self.high * FINE_BINS, 0, FINE_BINS - 1).astype(np.int64)
         self.counts += np.bincount(places, minlength=FINE_BINS)
@@ -116,7 +114,7 @@ class ClassTotals:
                 "column class_fraction; score the pool again with --overwrite"
             )
         area = rows.column("width").to_numpy(zero_copy_only=False).astype(np.float64)
-        area = area * rows.column("height").to_numpy(zero_copy_only=False)  # [n]
+        area = np.nan_to_num(area * rows.column("height").to_numpy(zero_copy_only=False))  # [n]
         pixels = np.nan_to_num(fractions) * area[:, None]  # [n, C]
         self.pixels += pixels.sum(axis=0)
         labels = rows.column("predicted_label").drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
@@ -132,7 +130,7 @@ class ClassTotals:
         chosen = np.zeros(len(self.pixels))
         for row in selected:
             fractions = np.nan_to_num(np.array(row["class_fraction"], np.float64))
-            chosen += fractions * row["width"] * row["height"]
+            chosen += fractions * (row["width"] or 0) * (row["height"] or 0)
         return [
             {
                 "id": c,
@@ -155,7 +153,6 @@ def _matrix(rows: pa.RecordBatch, column: str) -> NDArray[np.float64]:
     flat = np.asarray(rows.column(column).flatten().to_numpy(zero_copy_only=False), np.float64)
     if len(flat) % rows.num_rows or rows.column(column).null_count:
         raise RunError(
-            f"scores of the run have lists of different lengths, column {column}; "
-            "score the pool again with --overwrite"
+            f"scores of the run have lists of different lengths, column {column}; score the pool again with --overwrite"
         )
     return flat.reshape(rows.num_rows, -1)

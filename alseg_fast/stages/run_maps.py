@@ -52,9 +52,8 @@ class MapFiles:
                 raise
         except OSError as exc:
             if exc.errno in _ONE_IMAGE_ERRORS:
-                raise DataError(
-                    f"cannot name a map file after image_id {image_id!r}: {exc.strerror}"
-                ) from exc
+                why = f"cannot name a map file after image_id {image_id!r}: {exc.strerror}"
+                raise DataError(f"{why}; use shorter ids, none of which is a directory of another") from exc
             raise RunError(f"cannot write {final}: {exc.strerror or exc}; {KEEPS_PARTS}") from exc
         self._unsynced.append(final)
 
@@ -69,6 +68,15 @@ class MapFiles:
                 sync_directory(directory)
         except OSError as exc:
             self._unsynced.extend(paths)
-            raise RunError(
-                f"cannot write {self._run / layout.MAPS}: {exc.strerror or exc}; {KEEPS_PARTS}"
-            ) from exc
+            why = exc.strerror or exc
+            raise RunError(f"cannot write {self._temporary.parent}: {why}; {KEEPS_PARTS}") from exc
+
+    def _directories(self, paths: list[Path]) -> set[Path]:
+        """The directories from RUN/maps down to the files: each may be a new name in the one above."""
+        found: set[Path] = set()
+        for path in paths:
+            folder = path.parent
+            while folder not in found and folder != self._run:
+                found.add(folder)
+                folder = folder.parent
+        return found

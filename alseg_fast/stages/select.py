@@ -1,8 +1,8 @@
 """Chooses what to annotate next: one pass over the scores of a RUN, memory bounded by the budget.
 
 The driver here reads candidates, leaves out what is excluded, and writes ranks and reasons; how to choose is
-the business of a strategy (see `strategies`). Equal scores are drawn by lot with a hash of seed and image_id, so
-the same seed gives the same batch whatever the parts or the order of the rows.
+the business of a strategy (see `strategies`). Equal scores are drawn by lot with a hash of seed and image_id,
+so the same seed gives the same batch whatever the parts or the order of the rows.
 """
 
 from __future__ import annotations
@@ -79,28 +79,30 @@ def select(
     chooser, column = _resolve(opened, strategy, measure)
     excluded = read_exclusions(exclude, seed)
     if not opened.complete:
-        log.warning(
-            "%s is not finished: selecting from %d of %d parts",
-            opened.path,
-            len(opened.parts_done),
-            opened.parts,
-        )
+        done = len(opened.parts_done)
+        log.warning("%s is not finished: selecting from %d of %d parts", opened.path, done, opened.parts)
     request = Request(budget=float(budget), column=column, seed=seed, item=unit)
     stream = _image_candidates(opened, chooser.columns(request), excluded, seed)
     picks = chooser.pick(stream, request)
     if len(excluded):
         log.info("exclude: %d ids, %d of them not among the scored images", len(excluded), excluded.unknown)
-    if picks.table.num_rows < budget:
+    if picks.table.num_rows == picks.considered < budget:
         log.warning(
-            "the budget of %d %s is more than the %d there are; all are selected",
+            "the budget of %d %s is more than the %d to choose from; all are selected",
             budget,
             unit,
             picks.considered,
         )
-    facts = {"strategy": chooser.name, "measure": column, "unit": unit, "budget": budget, "seed": seed}
-    facts["considered"] = picks.considered
-    facts["excluded"] = len(excluded) - excluded.unknown
-    facts["config_hash"] = opened.info["config_hash"]
+    facts: dict[str, str | int] = {
+        "strategy": chooser.name,
+        "measure": column,
+        "unit": unit,
+        "budget": int(budget),
+        "seed": int(seed),
+        "considered": picks.considered,
+        "excluded": len(excluded) - excluded.unknown,
+        "config_hash": opened.info["config_hash"],
+    }
     batch = _batch_table(picks, facts)
     if target is not None:
         _write_batch(target, batch)

@@ -16,7 +16,14 @@ from alseg_fast.demo.scenes import CLASSES, HARD_SHARE, PALETTE, SKY, draw_scene
 from alseg_fast.errors import RangeError
 
 SMALL = (120, 160)
-GOLDEN = {}
+GOLDEN = (
+    "cd7b4fe817c20cb1",
+    "841c6fd5a2cb7cfa",
+    "8d0d258e3f905bd3",
+    "adeb9909d3ac8621",
+    "4e5fb7fb9e87fa0b",
+    "7a0bcc251119cac5",
+)
 
 
 def digest(scene):

@@ -22,7 +22,12 @@ function makeView(stageTag) {
   view.modes = make("div", { className: "segments", role: "group", label: "Overlay of this picture" });
   view.buttons = MODES.map(([mode, name]) => {
     const button = make("button", { type: "button", textContent: name });
-    button.addEventListener("click", () => { view.card.mode = mode; show(view); refreshOther(view); });
+    button.addEventListener("click", () => {
+      view.card.mode = mode;
+      show(view);
+      refreshOther(view);
+      drawLegend(byId("legend"), mode === "image" ? state.mode : mode);
+    });
     view.modes.append(button);
     return button;
   });
@@ -122,6 +127,9 @@ function thresholdText() {
 }
 function showControls() {
   document.documentElement.style.setProperty("--overlay-opacity", String(state.opacity / 100));
+  const most = Math.max(1, Math.ceil((data.measures[state.measure]?.highest ?? 1) * data.levels));
+  state.threshold = Math.min(state.threshold, most);
+  for (const input of document.querySelectorAll("[data-control=threshold]")) input.max = most;
   const texts = { opacity: `${state.opacity} %`, threshold: state.threshold && data.measures.length ? `≥ ${thresholdText()}` : "off" };
   for (const name of ["opacity", "threshold"]) {
     for (const input of document.querySelectorAll(`[data-control=${name}]`)) {
@@ -206,7 +214,6 @@ function buildToolbar() {
     refresh();
   });
   for (const input of document.querySelectorAll("[data-control]")) {
-    if (input.dataset.control === "threshold") input.max = data.levels;
     input.addEventListener("input", () => {
       state[input.dataset.control] = Number(input.value);
       showControls();

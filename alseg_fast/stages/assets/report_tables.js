@@ -1,6 +1,6 @@
 // Run facts, score histogram, class and failure tables.
 function drawHistogram() {
-  const svg = byId("histogram"), log = byId("histogram-log").checked;
+  const svg = byId("histogram"), log = byId("histogram-log").checked, width = Math.max(280, svg.clientWidth || 640);
   const bins = data.histograms[Number(byId("histogram-column").value)];
   const svgMake = (tag, attributes, text = "") => {
     const element = document.createElementNS(svg.namespaceURI, tag);
@@ -13,8 +13,9 @@ function drawHistogram() {
   const [inPool, inSelection] = [sum(bins.pool), sum(bins.selection)];
   const height = (count, total) => (log ? Math.log10(1 + count) : total ? count / total : 0);
   const highest = Math.max(1e-9, ...bins.pool.map((c) => height(c, inPool)), ...bins.selection.map((c) => height(c, inSelection)));
-  const [left, right, top, bottom] = [48, 632, 12, 208], bar = (right - left) / bins.pool.length;
+  const [left, right, top, bottom] = [48, width - 8, 12, 208], bar = (right - left) / bins.pool.length;
   const y = (value) => bottom - (value / highest) * (bottom - top);
+  svg.setAttribute("viewBox", `0 0 ${width} 246`);
   svg.replaceChildren();
   const ticks = log ? Array.from({ length: Math.floor(highest) + 1 }, (_, i) => [Math.log10(1 + 10 ** i), (10 ** i).toLocaleString("en")])
     : [0, 0.5, 1].map((part) => [part * highest, `${(100 * part * highest).toFixed(highest < 0.1 ? 1 : 0)} %`]);
@@ -34,9 +35,10 @@ function drawHistogram() {
     draw("pool-bar", height(count, inPool), Math.min(0.5, bar * 0.1));
     draw("selection-bar", height(bins.selection[i], inSelection), bar * 0.25);
   });
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+  const decimals = Math.max(0, 2 - Math.floor(Math.log10(bins.high - bins.low)));
+  for (const part of width < 420 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
     const anchor = part === 0 ? "start" : part === 1 ? "end" : "middle";
-    svgMake("text", { x: left + part * (right - left), y: bottom + 18, "text-anchor": anchor }, format(bins.low + part * (bins.high - bins.low), 3));
+    svgMake("text", { x: left + part * (right - left), y: bottom + 18, "text-anchor": anchor }, (bins.low + part * (bins.high - bins.low)).toFixed(Math.min(9, decimals)));
   }
   svgMake("text", { x: (left + right) / 2, y: bottom + 32, "text-anchor": "middle" }, withUnit(bins.column, bins.unit && `(${bins.unit})`));
   const mean = (counts, total) => format(counts.reduce((a, c, i) => a + c * edge(i + 0.5), 0) / total, 3);
@@ -66,7 +68,7 @@ function buildFacts() {
   for (const [name, value] of data.details) byId("details").append(make("dt", { textContent: name }), make("dd", { textContent: value }));
   byId("selection-note").textContent = data.selection_note;
   fillTable(byId("class-table"),
-    [["Class", "text"], ["Pool pixels", "number"], ["Selection", "number"], ["Top in images", "number"], ...data.measures.map(({ name }) => [`Mean ${name.replaceAll("_", " ")}`, "number"])],
+    [["Class", "text"], ["Pool pixels", "number"], ["Selection", "number"], ["Top in images", "number"], ...data.measures.map(({ name, unit }) => [`Mean ${name.replaceAll("_", " ")}${unit && ` (${unit})`}`, "number"])],
     [...data.class_table].sort((a, b) => b.pool - a.pool).map((row) => [[swatch(row.id), row.name], percent(row.pool), percent(row.selection), row.images.toLocaleString("en"), ...row.means.map((value) => format(value, 3))]));
   const { total, groups, groups_left: left, rows } = data.failures;
   byId("failure-note").textContent = total ? `${plural(total, "image")} could not be scored.` : "Every image of the pool was scored.";
@@ -82,5 +84,6 @@ function buildFacts() {
   byId("histogram-column").value = data.histograms.findIndex(({ column }) => column === data.rank_column);
   byId("histogram-column").addEventListener("change", drawHistogram);
   byId("histogram-log").addEventListener("change", drawHistogram);
+  window.addEventListener("resize", drawHistogram);
   drawHistogram();
 }

@@ -8,11 +8,11 @@ Rules, by the mode in which Pillow loads the first frame:
     LA, RGBA, PA, tRNS       composited over ALPHA_BACKGROUND
     I;16 (grey, 9..16 bit)   the high 8 of the stated bits, which undoes v * 257 exactly; never clipped
     I (32-bit grey)          as I;16 if every sample lies in 0..65535, else DataError
-    F (float grey)           maximum <= 1: times 255; maximum <= 255: rounded; negative, larger, NaN: DataError
+    F (float grey)           maximum <= 1: times 255; <= 255: rounded; negative, larger or NaN: DataError
     CMYK, YCbCr, HSV         Pillow's formulas, with Adobe's inversion of CMYK JPEG; LAB: CIELAB D50 to sRGB
 ICC profiles are ignored.
 
-Image.open is not used: it would admit formats with no business in a pool, and it warns through a global limit.
+Image.open is not used: it would admit formats with no business in a pool, and its limit is global.
 """
 
 import binascii
@@ -56,7 +56,7 @@ Strip = Callable[[Image.Image], RgbArray]
 
 
 def open_header(name: str, data: bytes | memoryview) -> ImageFile.ImageFile:
-    """Read the header only. Raises DataError for a format this Pillow lacks, Pillow's own errors otherwise."""
+    """Read the header only. Raises DataError for a format this Pillow lacks, else Pillow's own errors."""
     module, class_name = _PLUGINS[name]
     try:
         plugin = getattr(importlib.import_module(f"PIL.{module}"), class_name)
@@ -78,7 +78,7 @@ def largest_buffer(image: ImageFile.ImageFile) -> int:
 
 
 def orientation_of(image: ImageFile.ImageFile) -> int:
-    """EXIF orientation still to be applied after load(). Pillow applies that of TIFF itself; XMP is not read."""
+    """EXIF orientation left to apply after load(). Pillow applies that of TIFF itself; XMP is not read."""
     if image.format == "TIFF":
         return 1
     block = image.info.get("exif")
@@ -95,7 +95,7 @@ def orientation_of(image: ImageFile.ImageFile) -> int:
 
 
 def fill_rgb(image: ImageFile.ImageFile, out: RgbArray) -> None:
-    """Convert a loaded image into out [h, w, 3] uint8, a strip of rows at a time, so that no second copy exists."""
+    """Convert a loaded image into out [h, w, 3] uint8, by strips of rows, so that no second copy exists."""
     convert = _converter(image)
     for top, bottom in _strips(image):
         out[top:bottom] = convert(image.crop((0, top, image.size[0], bottom)))
@@ -115,9 +115,7 @@ def _converter(image: ImageFile.ImageFile) -> Strip:
     if mode == "I":
         low, high = _range_of(image)
         if low < 0 or high > 65535:
-            raise DataError(
-                f"32-bit grey samples must lie in 0..65535; got {low:g}..{high:g}; convert to 8 or 16 bits"
-            )
+            raise DataError(f"32-bit grey samples must lie in 0..65535; got {low:g}..{high:g}; convert to 8 or 16 bits")
         return _grey(8)
     if mode == "F":
         return _float_converter(*_range_of(image))
@@ -196,9 +194,7 @@ def _float_converter(low: float, high: float) -> Strip:
 def _lab_converter() -> Strip:
     from PIL import ImageCms
 
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
     def convert(strip: Image.Image) -> RgbArray:
         rgb = ImageCms.applyTransform(strip, transform)

@@ -14,9 +14,10 @@ IMAGE_EXTENSIONS: tuple[str, ...] = (
 """File names that end so (in any case) are images of a directory, glob or tar pool."""
 
 OTHER_EXTENSIONS: tuple[str, ...] = (
-    ".txt", ".md", ".rst", ".html", ".log", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml",
-    ".cls", ".parquet", ".arrow", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".onnx", ".h5", ".zip", ".tar",
-    ".gz", ".tgz", ".xz", ".zst", ".py", ".sh", ".pdf", ".mp4", ".avi", ".mov", ".mkv", ".wav", ".mp3",
+    ".txt", ".md", ".rst", ".html", ".log", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml",
+    ".toml", ".cls", ".parquet", ".arrow", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".onnx", ".h5",
+    ".zip", ".tar", ".gz", ".tgz", ".xz", ".zst", ".py", ".sh", ".pdf", ".mp4", ".avi", ".mov", ".mkv",
+    ".wav", ".mp3",
 )  # fmt: skip
 """File names that end so are never opened to look for a signature: label files may be as many as images."""
 
@@ -76,7 +77,7 @@ def has_other_extension(name: str) -> bool:
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Whether a file without a known extension is an image: a signature that plain text cannot have by chance."""
+    """Whether a file without a known extension is an image: a signature that text cannot have by chance."""
     name = sniff_format(head)
     if name == "BMP":
         return len(head) >= 18 and struct.unpack_from("<I", head, 14)[0] in _BMP_HEADER_SIZES

@@ -45,7 +45,7 @@ class Candidates:
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """A column as [n] float64; null becomes NaN, -0.0 becomes 0.0."""
-        column = self.table.column(name).cast(pa.float64()).to_numpy()
+        column = self.table.column(name).cast(pa.float64(), safe=False).to_numpy()  # 64-bit hashes round
         return np.asarray(column, np.float64) + 0.0
 
 

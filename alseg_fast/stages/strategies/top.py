@@ -16,9 +16,9 @@ _SLACK_ROWS = 1 << 17  # how far the shortlist may grow before it is cut again
 class Shortlist:
     """The best rows seen so far, as many as the budget pays for.
 
-    Order: score falling, then the hash `tie` rising, then image_id and region_id. Rows are taken in this order
-    until the first that the budget no longer covers; no later row can bring back one beyond that point, which is
-    why the rest may be forgotten.
+    Order: score falling, then the hash `tie` rising, then image_id and region_id. Rows are taken in this
+    order until the first that the budget no longer covers; no later row can bring back one beyond that point,
+    which is why the rest may be forgotten.
     """
 
     def __init__(self, budget: float) -> None:

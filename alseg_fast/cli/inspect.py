@@ -1,0 +1,97 @@
+"""Show what a model, a RUN or a POOL is, and where each fact comes from."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_model_options, model_options
+from .output import Result, columns
+
+_EXAMPLES = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="MODEL.onnx|RUN|POOL", help="what to look at")
+    add_model_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    target = Path(arguments.target)
+    if target.suffix == ".onnx":
+        return _model(arguments)
+    if (target / "run.json").is_file():
+        return _run(arguments.target)
+    return _pool(arguments.target)
+
+
+def _model(arguments: argparse.Namespace) -> Result:
+    from ..runtimes.onnx import load_model
+
+    model = load_model(arguments.target, model_options(arguments))
+    return Result(model.spec.to_json(), model.spec.describe())
+
+
+def _run(path: str) -> Result:
+    from ..stages.store import open_run
+
+    opened = open_run(path)
+    info, counts = opened.info, opened.counts
+    failures = opened.failures()
+    reasons = Counter(zip(failures.column("stage").to_pylist(), failures.column("error").to_pylist(), strict=True))
+    data: dict[str, Any] = {
+        "run": path,
+        "complete": opened.complete,
+        "counts": counts,
+        "parts": opened.parts,
+        "pool": info["pool"],
+        "model": info["model"]["path"],
+        "classes": opened.classes,
+        "measures": opened.measures,
+        "config": info["config"],
+        "timings": info.get("timings", {}),
+        "failures": [{"stage": s, "error": e, "images": n} for (s, e), n in reasons.most_common()],
+    }
+    state = "complete" if opened.complete else f"{len(opened.parts_done)} of {opened.parts} parts"
+    rows = [
+        ("run", f"{path} ({state})"),
+        ("pool", f"{info['pool']['source']}: {info['pool']['images']:,} images ({info['pool']['kind']})"),
+        ("rows", f"{counts['rows']:,}"),
+        ("failures", f"{counts['failures']:,}"),
+        ("model", f"{info['model']['path']} (sha256 {info['model']['sha256'][:12]})"),
+        ("classes", f"{len(opened.classes)}: {', '.join(opened.classes)}"),
+        ("measures", ", ".join(opened.measures)),
+        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items()) if key != "measures"),
+    ]
+    text = columns(rows)
+    if reasons:
+        text += "\nfailures by reason:\n"
+        text += columns([(f"{n:,}", s, e) for (s, e), n in reasons.most_common(20)], indent="  ")
+    return Result(data, text)
+
+
+def _pool(source: str) -> Result:
+    from ..stages.pool import open_pool
+
+    pool = open_pool(source)
+    first = pool.table.column("image_id").slice(0, _EXAMPLES).to_pylist()
+    data = {
+        "pool": pool.source,
+        "kind": pool.kind,
+        "images": len(pool),
+        "columns": pool.table.column_names,
+        "first": first,
+        "skipped_files": pool.skipped_files,
+        "skipped_examples": list(pool.skipped_examples),
+    }
+    rows = [
+        ("pool", f"{pool.source} ({pool.kind})"),
+        ("images", f"{len(pool):,}"),
+        ("columns", ", ".join(pool.table.column_names)),
+        ("first", ", ".join(first)),
+    ]
+    if pool.skipped_files:
+        rows.append(("skipped", f"{pool.skipped_files:,} other files, such as {', '.join(pool.skipped_examples)}"))
+    return Result(data, columns(rows))

@@ -1,0 +1,416 @@
+"""Composes the stages: the scorer object, and scoring a pool into a RUN. The only file that sees them all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import config as environment
+from .checks import check_choice, check_subset
+from .errors import DataError, ModelError, UsageError
+from .pipeline import Stage, run_ordered
+from .runtimes.onnx import load_model
+from .runtimes.options import ModelOptions
+from .runtimes.spec import ModelSpec
+from .stages.decode import DEFAULT_MAX_PIXELS
+from .stages.fetch import fetch_bytes
+from .stages.pool import Pool, open_pool
+from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
+from .stages.store import SHARD_SIZE, RunSummary, RunWriter
+from .types import MEASURES
+from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
+
+log = logging.getLogger("alseg")
+
+Progress = Callable[[int, int], None]  # (images done, of which failed) since the last call
+
+_REMOTE_FETCHERS = 8  # requests in flight for a pool behind a URL, where waiting is all there is to do
+_LIBRARIES = ("numpy", "pyarrow", "pillow", "simplejpeg", "onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Scores of one picture given to :meth:`Scorer.score_images`.
+
+    Attributes:
+        ok: whether it could be scored; if not, `error` says why and `stage` where, and `scores` is empty.
+        scores: the columns of a RUN's scores: "<measure>_<mean|max|top>", predicted_label, class_fraction ...
+        maps: measure -> [h, w] uint8 heatmap, "labels" -> [H, W] class ids; empty unless asked for.
+        width, height: of the picture, upright, in pixels.
+    """
+
+    ok: bool
+    scores: dict[str, Any] = field(default_factory=dict)
+    maps: dict[str, NDArray[Any]] = field(default_factory=dict)
+    width: int = 0
+    height: int = 0
+    phash: int = 0
+    stage: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PoolSummary:
+    """What one `score_pool` call did, and how far the RUN is with all others' work."""
+
+    path: Path
+    scored: int  # images of this call that got a row
+    failed: int
+    skipped: int  # images whose parts were there already
+    seconds: float
+    run: RunSummary
+
+    @property
+    def images_per_second(self) -> float:
+        return (self.scored + self.failed) / self.seconds if self.seconds > 0 else 0.0
+
+
+class Scorer:
+    """A model and how its outputs are scored. Thread-safe: one object may serve many threads.
+
+    Args:
+        model: path of an ONNX segmentation network.
+        measures: any of entropy, margin, least_confidence.
+        options: what ONNX metadata and the sidecar file do not say about the model.
+        device: "auto" | "cpu" | "cuda" | "cuda:I".
+        workers: threads that decode, run the model and score; None: one a CPU.
+        score_size: "input" measures at the resolution the model saw, "image" at each picture's own.
+        top_fraction: share of the pixels behind `<measure>_top`.
+        batch_size: pictures a model call. On a CPU 1 is fastest.
+        max_pixels: pictures above this are refused before they are decoded.
+    Raises:
+        ModelError, UsageError, BackendError: the message says which argument and what to do.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        measures: Sequence[str] = ("entropy",),
+        options: ModelOptions | None = None,
+        device: str = "auto",
+        workers: int | None = None,
+        score_size: str = "input",
+        top_fraction: float = 0.05,
+        batch_size: int = 1,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        name = "Scorer"
+        chosen = check_subset(name, "measures", measures, MEASURES)
+        if not chosen:
+            raise UsageError(f"{name}: measures must not be empty; got {measures!r}. Use ('entropy',).")
+        for what, value in (("workers", workers), ("batch_size", batch_size), ("max_pixels", max_pixels)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name}: {what} must be at least 1; got {value}.")
+        if not 0.0 < top_fraction <= 1.0:
+            raise UsageError(f"{name}: top_fraction must be in (0, 1]; got {top_fraction}.")
+        self.config = ScoreConfig(
+            measures=chosen,
+            score_size=check_choice(name, "score_size", score_size, SCORE_SIZES),
+            top_fraction=top_fraction,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+        )
+        self._options = options or ModelOptions()
+        cpus = environment.available_cpus()
+        self.workers = cpus if workers is None else workers
+        # One thread a session call and one call a core beats one call on all cores (see benches/README.md);
+        # with fewer workers than cores the session gets the rest.
+        self._model = load_model(model, options, device=device, threads=max(1, cpus // self.workers))
+        self.spec: ModelSpec = self._model.spec
+        self.device: str = self._model.device
+        for warning in self._model.warnings:
+            log.warning("%s", warning)
+        self._check_model()
+        self._gate = MemoryGate()
+
+    def _check_model(self) -> None:
+        spec = self.spec
+        if spec.n_passes > 1:
+            raise ModelError(
+                f"model {spec.path} gives {spec.n_passes} passes an image; scoring takes one pass (N, C, h, w), "
+                "choose a deterministic output with --output"
+            )
+        if spec.n_classes == 1 and spec.activation == "softmax":
+            raise ModelError(
+                f"model {spec.path} has one output channel, which softmax cannot score; "
+                "state --activation sigmoid (logits) or probabilities"
+            )
+        if spec.resize == "short-side" and spec.fixed_size:
+            raise ModelError(
+                f"model {spec.path} takes only {spec.input_size[0]}x{spec.input_size[1]} images, which --resize "
+                "short-side cannot give; use stretch or letterbox"
+            )
+        if spec.batch is not None and self.config.batch_size > spec.batch:
+            raise ModelError(
+                f"model {spec.path} takes {spec.batch} image(s) a call; use --batch-size {spec.batch} or less"
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the label ids; two for a one-channel model."""
+        return label_names(self.spec)
+
+    def score_images(
+        self, images: Sequence[NDArray[np.uint8] | bytes | str | os.PathLike[str]], *, maps: bool = False
+    ) -> list[ScoreResult]:
+        """Score a few pictures in this process.
+
+        Args:
+            images: [h, w, 3] uint8 RGB arrays, encoded bytes, paths or URLs, mixed as you like.
+            maps: also return heatmaps and label maps.
+        Returns: one result a picture, in order; a picture that cannot be read has ``ok=False``.
+        """
+        config = replace(self.config, maps=maps)
+        pictures = [_picture_of(i, image) for i, image in enumerate(images)]
+        batches = [Batch(list(b)) for b in batches_of(pictures, config.batch_size)]
+        stages = self._stages(config, Clock(), [])
+        for _ in run_ordered(batches, stages, in_flight=4 * self.workers):
+            pass
+        return [_result_of(p) for p in pictures]
+
+    def score_pool(
+        self,
+        pool: str | os.PathLike[str] | Pool,
+        out: str | os.PathLike[str],
+        *,
+        maps: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        shard_size: int = SHARD_SIZE,
+        overwrite: bool = False,
+        storage_options: dict[str, Any] | None = None,
+        progress: Progress | None = None,
+        on_start: Callable[[int, int], None] | None = None,
+    ) -> PoolSummary:
+        """Score a pool into the directory `out`, going on where an earlier call stopped.
+
+        Args:
+            pool: whatever :func:`open_pool` takes, or its result.
+            maps: write 8-bit heatmaps and label maps.
+            shard: (I, N), 0 <= I < N: this call does every N-th part, so that N machines can share `out`.
+            shard_size: images a part.
+            overwrite: delete what an earlier RUN left in `out` first.
+            progress: called with (images done, of which failed) since the last call.
+            on_start: called with (images of this call, of which done already) before work begins.
+        Raises: PoolError, RunError, UsageError, ModelError. Pictures that fail are recorded, not raised.
+        """
+        listing = pool if isinstance(pool, Pool) else open_pool(pool, storage_options=storage_options)
+        config = replace(self.config, maps=maps)
+        writer = RunWriter.open(
+            out,
+            pool=listing.table,
+            pool_info={"source": listing.source, "kind": listing.kind, "skipped_files": listing.skipped_files},
+            config=self._identity(config),
+            model={
+                "path": os.path.abspath(self.spec.path),
+                "sha256": self.spec.sha256,
+                "spec": self.spec.identity(),
+                "options": self._options.to_json(),
+            },
+            classes=self.classes,
+            measures=config.measures,
+            map_ranges={m: measure_range(m, self.spec) for m in config.measures},
+            versions=versions(),
+            shard_size=shard_size,
+            shard=shard,
+            overwrite=overwrite,
+        )
+        remote = "://" in listing.source
+        del listing, pool  # the writer reads the listing from its snapshot on disk
+        return self._run(writer, config, remote, storage_options, progress, on_start)
+
+    def _identity(self, config: ScoreConfig) -> dict[str, Any]:
+        return {**asdict(config), "measures": list(config.measures)}
+
+    def _stages(self, config: ScoreConfig, clock: Clock, before: list[Stage]) -> list[Stage]:
+        """On a CPU one thread takes a picture all the way; with an accelerator decoding runs ahead of it."""
+
+        def worker() -> Worker:
+            return Worker(self._model, config, clock, self._gate)
+
+        if self.device == "cpu":
+            return [*before, Stage("score", Worker.run, self.workers, worker)]
+
+        def prepare(state: Worker, batch: Batch) -> Batch:
+            return state.prepare(batch, own_memory=True)
+
+        return [
+            *before,
+            Stage("decode", prepare, self.workers, worker),
+            Stage("infer", Worker.compute, 1, worker),
+        ]
+
+    def _run(
+        self,
+        writer: RunWriter,
+        config: ScoreConfig,
+        remote: bool,
+        storage_options: dict[str, Any] | None,
+        progress: Progress | None,
+        on_start: Callable[[int, int], None] | None,
+    ) -> PoolSummary:
+        start = time.perf_counter()
+        clock = Clock()
+        todo = list(writer.pending())
+        mine = list(writer.own_shards())
+        sizes = {i: min(writer.shard_size, writer.images - i * writer.shard_size) for i in mine}
+        images, skipped = sum(sizes.values()), sum(sizes[i] for i in set(mine) - set(todo))
+        if on_start:
+            on_start(images, skipped)
+
+        def fetch(_: None, batch: Batch) -> Batch:
+            with clock.stage("fetch"):
+                for picture in batch.pictures:
+                    _fetch(picture, storage_options)
+            return batch
+
+        def write(_: None, batch: Batch) -> Batch:
+            with clock.stage("write"):
+                for picture in batch.pictures:
+                    _write_maps(writer, picture)
+            return batch
+
+        stages = self._stages(config, clock, [Stage("fetch", fetch, _REMOTE_FETCHERS if remote else 1)])
+        if config.maps:
+            stages.append(Stage("write", write, 1))
+        scored = failed = 0
+        rows: list[dict[str, Any]] = []
+        failures: list[dict[str, str]] = []
+        in_flight = max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0)
+        results = run_ordered(_batches(writer, todo, config.batch_size), stages, in_flight=in_flight)
+        try:
+            for batch in results:
+                broken = 0
+                for picture in batch.pictures:
+                    broken += picture.failure is not None
+                    _collect(picture, rows, failures)
+                index, last = batch.tag
+                if last:
+                    writer.commit(index, rows, failures)
+                    rows, failures = [], []
+                scored += len(batch.pictures) - broken
+                failed += broken
+                if progress:
+                    progress(len(batch.pictures), broken)
+        finally:
+            results.close()  # type: ignore[attr-defined]
+            seconds = time.perf_counter() - start
+            summary = writer.finish(
+                {
+                    "wall_seconds": seconds,
+                    "cpu_seconds": {k: round(v, 6) for k, v in clock.seconds.items()},
+                    "peak_rss_bytes": peak_rss_bytes(),
+                }
+            )
+        return PoolSummary(writer.path, scored, failed, skipped, seconds, summary)
+
+
+def _batches(writer: RunWriter, todo: Sequence[int], batch_size: int) -> Iterator[Batch]:
+    for index in todo:
+        table = writer.shard_rows(index)
+        n = table.num_rows
+        columns = [
+            table.column(name).to_pylist() if name in table.column_names else [None] * n
+            for name in ("image_id", "uri", "offset", "size")
+        ]
+        rows = list(zip(*columns, strict=True))
+        for start in range(0, n, batch_size):
+            part = rows[start : start + batch_size]
+            yield Batch([Picture(row) for row in part], tag=(index, start + batch_size >= n))
+
+
+def _fetch(picture: Picture, storage_options: dict[str, Any] | None) -> None:
+    _, uri, offset, size = picture.key
+    try:
+        picture.source = fetch_bytes(uri, offset, size, storage_options=storage_options)
+    except DataError as error:
+        picture.fail("fetch", error)
+
+
+def _write_maps(writer: RunWriter, picture: Picture) -> None:
+    if picture.scored is None or picture.failure is not None:
+        return
+    image_id = picture.key[0]
+    try:
+        for name, image in picture.scored.maps.items():
+            writer.write_map(name, image_id, encode_png(image))
+    except DataError as error:
+        picture.fail("write", error)
+    picture.scored.maps = {}
+
+
+def _collect(picture: Picture, rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
+    image_id = picture.key[0]
+    if picture.failure is not None:
+        stage, error = picture.failure
+        failures.append({"image_id": image_id, "stage": stage, "error": error})
+        log.info("%s: %s: %s", image_id, stage, error)
+        return
+    assert picture.scored is not None
+    rows.append(
+        {
+            "image_id": image_id,
+            "width": picture.width,
+            "height": picture.height,
+            "phash": picture.phash,
+            **picture.scored.values,
+        }
+    )
+
+
+def _picture_of(key: int, image: Any) -> Picture:
+    picture = Picture(key)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        picture.source = bytes(image)
+    elif isinstance(image, (str, os.PathLike)):
+        try:
+            picture.source = fetch_bytes(os.fspath(image), None, None)
+        except DataError as error:
+            picture.fail("fetch", error)
+    elif isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        picture.source = image
+    else:
+        got = f"{list(image.shape)} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UsageError(
+            f"score_images: images must be uint8 [h, w, 3] RGB arrays, encoded bytes or paths; got {got}. "
+            "Convert it first."
+        )
+    return picture
+
+
+def _result_of(picture: Picture) -> ScoreResult:
+    size = {"width": picture.width, "height": picture.height}
+    if picture.failure is not None:
+        return ScoreResult(False, stage=picture.failure[0], error=picture.failure[1], **size)
+    assert picture.scored is not None
+    scored = picture.scored
+    return ScoreResult(True, scored.values, scored.maps, phash=picture.phash, **size)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a result, for run.json."""
+    from . import __version__, _native
+
+    found = {"alseg-fast": __version__, "python": platform.python_version(), "simd": _native.simd_level()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue  # an extra that is not installed
+    return found
+
+
+def peak_rss_bytes() -> int:
+    """Highest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

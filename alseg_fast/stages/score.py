@@ -1,0 +1,137 @@
+"""One image's logits -> its row of scores and, when asked for, its maps."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import DataError
+from ..ops import uncertainty
+from ..runtimes.spec import ModelSpec
+from ..types import Uncertainty
+from .prepare import Placement
+
+LABELS = "labels"
+SCORE_SIZES = ("input", "image")
+
+
+def label_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the arg-max ids. A one-channel model tells its class from what is not it."""
+    return spec.classes if spec.n_classes > 1 else (f"not {spec.classes[0]}", spec.classes[0])
+
+
+def measure_range(measure: str, spec: ModelSpec) -> tuple[float, float]:
+    """Lowest and highest value a measure can take for this model; heatmaps are scaled by it."""
+    ways = spec.n_classes if spec.n_classes > 1 and spec.activation != "sigmoid" else 2
+    return 0.0, {"entropy": math.log(ways), "margin": 1.0, "least_confidence": 1.0 - 1.0 / ways}[measure]
+
+
+@dataclass
+class ScoredImage:
+    """Scores of one image.
+
+    Attributes:
+        values: "<measure>_<mean|max|top>", predicted_label, class_fraction, class_<measure>.
+        maps: measure -> [h, w] uint8 heatmap (0..255 over `measure_range`), "labels" -> [H, W] class ids at the
+            image's own size; empty unless asked for.
+    """
+
+    values: dict[str, Any]
+    maps: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Reducer:
+    """Turns logits into scores for one thread, in memory that is kept from image to image.
+
+    Args:
+        measures: names of the measures.
+        score_size: "input" measures at the resolution the model saw; "image" at the picture's own.
+        top_fraction: share of pixels behind `<measure>_top`.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, measures: Sequence[str], score_size: str, top_fraction: float, num_threads: int = 1
+    ) -> None:
+        self._spec = spec
+        self._measures = tuple(measures)
+        self._score_size = score_size
+        self._top_fraction = top_fraction
+        self._num_threads = num_threads
+        self._kept: tuple[Any, Uncertainty] | None = None
+
+    def reduce(
+        self, logits: NDArray[Any], placement: Placement, image_size: tuple[int, int], *, maps: bool
+    ) -> ScoredImage:
+        """Score one image.
+
+        Args:
+            logits: [1, C, h, w] as the model gave them.
+            placement: where the picture lies in the model's input.
+            image_size: (height, width) of the picture.
+            maps: also make heatmaps and the label map.
+        Raises: DataError: the logits hold NaN or inf, or are no probabilities where the model states so.
+        """
+        size = image_size if self._score_size == "image" else (placement.height, placement.width)
+        box = placement.box((logits.shape[2], logits.shape[3]))
+        key = (size, logits.shape, maps)
+        out = self._kept[1] if self._kept is not None and self._kept[0] == key else None
+        u = uncertainty(
+            logits,
+            size,
+            measures=self._measures,
+            maps=maps,
+            labels=False,
+            top_fraction=self._top_fraction,
+            class_stats=True,
+            activation=self._spec.activation,
+            box=box,
+            num_threads=self._num_threads,
+            out=out,
+        )
+        self._kept = (key, u)
+        assert u.class_fraction is not None
+        fraction = u.class_fraction[0]
+        values: dict[str, Any] = {name: float(v[0]) for name, v in u.scores.items()}
+        values["predicted_label"] = int(fraction.argmax())
+        values["class_fraction"] = fraction
+        for measure, mean in u.class_means.items():
+            values[f"class_{measure}"] = mean[0]
+        scored = ScoredImage(values)
+        if maps:
+            for measure in self._measures:
+                high = measure_range(measure, self._spec)[1]
+                heat = np.clip(u.maps[measure][0] * np.float32(255.0 / high), 0, 255)
+                scored.maps[measure] = np.rint(heat).astype(np.uint8)
+            scored.maps[LABELS] = self._label_map(logits, box, image_size)
+        return scored
+
+    def _label_map(self, logits: NDArray[Any], box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
+        u = uncertainty(
+            logits,
+            image_size,
+            measures=(),
+            maps=False,
+            labels=True,
+            activation=self._spec.activation,
+            box=box,
+            num_threads=self._num_threads,
+        )
+        assert u.labels is not None
+        labels: NDArray[Any] = u.labels[0]
+        return labels
+
+
+def encode_png(image: NDArray[Any]) -> bytes:
+    """[h, w] uint8 or uint16 -> PNG bytes, lossless, fast rather than smallest."""
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"encode_png: image must be [h, w] uint8 or uint16; got {list(image.shape)} {image.dtype}.")
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

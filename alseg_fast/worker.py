@@ -1,0 +1,222 @@
+"""What one thread does to a batch of pictures: decode, place, run the model, reduce. No threads of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import AlsegError, DataError, ModelError
+from .runtimes.onnx import OnnxModel
+from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peek_size
+from .stages.fingerprint import phash
+from .stages.prepare import Placement, decode_at_least, fill, place
+from .stages.score import Reducer, ScoredImage
+
+STAGES = ("fetch", "decode", "infer", "score", "write")
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """What decides the scores besides the model."""
+
+    measures: tuple[str, ...] = ("entropy",)
+    score_size: str = "input"
+    top_fraction: float = 0.05
+    maps: bool = False
+    batch_size: int = 1
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass
+class Picture:
+    """One image on its way through the pipeline; `error` set means it goes no further.
+
+    Attributes:
+        source: what it came from: encoded bytes, an RGB array, or None once it is no longer needed.
+        failure: (stage, text) of what went wrong, or None.
+    """
+
+    key: Any
+    source: bytes | NDArray[np.uint8] | None = None
+    failure: tuple[str, str] | None = None
+    width: int = 0
+    height: int = 0
+    phash: int = 0
+    placement: Placement | None = None
+    scored: ScoredImage | None = None
+
+    def fail(self, stage: str, error: BaseException) -> None:
+        self.failure = (stage, " ".join(str(error).split()) or type(error).__name__)
+        self.source = None
+
+
+@dataclass
+class Batch:
+    """Pictures that go through the model together, and their input tensors once prepared (by input size)."""
+
+    pictures: list[Picture]
+    tag: Any = None
+    tensors: list[tuple[list[Picture], NDArray[Any]]] = field(default_factory=list)
+
+
+class Clock:
+    """CPU seconds of this process's workers by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("fetch", "decode", "prepare", "infer", "reduce", "write"), 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            spent = time.thread_time() - start
+            with self._lock:
+                self.seconds[name] += spent
+
+
+class MemoryGate:
+    """Lets only so many bytes of decoded pictures exist at once; ordinary pictures pass without waiting."""
+
+    def __init__(self, limit: int = 1 << 30, free_below: int = 48 << 20) -> None:
+        self._limit, self._free_below = limit, free_below
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        if size < self._free_below:
+            yield
+            return
+        size = min(size, self._limit)
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + size <= self._limit)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
+
+
+_DECODE_BYTES_PER_PIXEL = 8  # a codec's own canvas and the RGB copy made from it
+
+
+class Worker:
+    """One thread's buffers. `prepare` and `compute` may run on different threads with different workers."""
+
+    def __init__(self, model: OnnxModel, config: ScoreConfig, clock: Clock, gate: MemoryGate) -> None:
+        self._model, self._config = model, config
+        self._clock, self._gate = clock, gate
+        self._spec = model.spec
+        self._runner = model.runner()
+        self._buffer = DecodeBuffer()
+        self._reducer = Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
+
+    def prepare(self, batch: Batch, *, own_memory: bool = False) -> Batch:
+        """Decode every picture and write it into its slot of an input tensor.
+
+        Args:
+            own_memory: allocate tensors instead of using this worker's input buffer; needed when another
+                thread computes while this one goes on.
+        """
+        for picture in batch.pictures:
+            if picture.failure is not None:
+                continue
+            try:
+                self._decode_into(picture, batch, own_memory)
+            except (DataError, MemoryError) as error:
+                picture.fail("decode", error)
+        return batch
+
+    def _decode_into(self, picture: Picture, batch: Batch, own_memory: bool) -> None:
+        source = picture.source
+        with self._gate.hold(self._expected_bytes(source)):
+            with self._clock.stage("decode"):
+                if isinstance(source, np.ndarray):
+                    image = source
+                    picture.height, picture.width = image.shape[:2]
+                else:
+                    assert source is not None
+                    decoded = decode_image(
+                        source,
+                        max_pixels=self._config.max_pixels,
+                        min_size=decode_at_least(self._spec),
+                        buffer=self._buffer,
+                    )
+                    image = decoded.image
+                    picture.width, picture.height = decoded.width, decoded.height
+                picture.source = None
+            with self._clock.stage("prepare"):
+                picture.phash = phash(image)
+                picture.placement = place(self._spec, picture.width, picture.height)
+                fill(self._spec, image, picture.placement, self._slot(picture, batch, own_memory))
+
+    def _expected_bytes(self, source: bytes | NDArray[np.uint8] | None) -> int:
+        if source is None or isinstance(source, np.ndarray):
+            return 0
+        size = peek_size(source)
+        return 0 if size is None else size[0] * size[1] * _DECODE_BYTES_PER_PIXEL
+
+    def _slot(self, picture: Picture, batch: Batch, own_memory: bool) -> NDArray[Any]:
+        """The next free slot of the tensor of this picture's input size, made on first need."""
+        assert picture.placement is not None
+        h, w = picture.placement.size
+        for members, tensor in batch.tensors:
+            if members[0].placement is not None and members[0].placement.size == (h, w):
+                members.append(picture)
+                slot: NDArray[Any] = tensor[len(members) - 1]
+                return slot
+        n = len(batch.pictures)
+        # Only one tensor at a time can live in the runner's buffer.
+        buffer = self._runner.input_buffer(n, h, w)
+        if own_memory or batch.tensors:
+            buffer = np.empty_like(buffer)
+        batch.tensors.append(([picture], buffer))
+        first: NDArray[Any] = buffer[0]
+        return first
+
+    def compute(self, batch: Batch) -> Batch:
+        """Run the model on the prepared tensors and score every picture."""
+        for members, tensor in batch.tensors:
+            try:
+                with self._clock.stage("infer"):
+                    logits = self._runner.run(tensor[: len(members)])
+            except ModelError as error:
+                for picture in members:
+                    picture.fail("infer", error)
+                continue
+            with self._clock.stage("reduce"):
+                for i, picture in enumerate(members):
+                    self._reduce(picture, logits[i : i + 1])
+        batch.tensors = []
+        return batch
+
+    def _reduce(self, picture: Picture, logits: NDArray[Any]) -> None:
+        assert picture.placement is not None
+        try:
+            picture.scored = self._reducer.reduce(
+                logits, picture.placement, (picture.height, picture.width), maps=self._config.maps
+            )
+        except AlsegError as error:
+            picture.fail("score", error)
+
+    def run(self, batch: Batch) -> Batch:
+        """Both halves on one thread: the order that keeps a picture in one core's cache."""
+        return self.compute(self.prepare(batch))
+
+
+def batches_of(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Consecutive slices of at most `size`; fixed by position, so that a resumed run makes the same ones."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

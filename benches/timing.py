@@ -1,0 +1,1 @@
+"""The only clock: quiet-moment timing, medians and spread, and what the machine was."""

@@ -17,6 +17,7 @@ from ..errors import AlsegError, UsageError
 from . import bench, demo, doctor, inspect, report, score, select
 from .arguments import Parser, add_common, with_config
 from .output import emit, set_up_logging
+from .stderr import quiet_codecs
 
 COMMANDS = (demo, inspect, doctor, score, select, report, bench)
 
@@ -46,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         arguments = build_parser().parse_args(with_config(words))
-        set_up_logging(arguments)
-        result = arguments.run(arguments)
+        with quiet_codecs(not (arguments.debug or arguments.verbose)):
+            set_up_logging(arguments)
+            result = arguments.run(arguments)
         emit(result, arguments.json)
         return result.status
     except (_Stopped, KeyboardInterrupt):

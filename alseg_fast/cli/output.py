@@ -32,6 +32,8 @@ def set_up_logging(arguments: argparse.Namespace) -> None:
     handler.setFormatter(_Lines())
     log.handlers = [handler]
     log.propagate = False
+    # Pillow logs what it dislikes in a file; the file's own failure row says it already.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     log.setLevel(logging.INFO if arguments.verbose else logging.WARNING)
 
 

@@ -16,6 +16,7 @@ from ..errors import RunError
 MAX_FAILURE_ROWS = 500
 MAX_FAILURE_GROUPS = 50
 MAX_ERROR_CHARACTERS = 1000
+SCORE_OPTIONS = ("measures", "score_size", "maps", "batch_size", "max_pixels")  # keys that are options too
 
 
 class RunReader(Protocol):
@@ -116,8 +117,9 @@ def reproduce(run: RunReader, batch: pa.Table | None, commands: Sequence[str]) -
     info = run.info
     pool, model = info.get("pool") or {}, info.get("model") or {}
     source, model_path = str(pool.get("source") or "POOL"), str(model.get("path") or "MODEL.onnx")
-    score = f"alseg score {_words(source)} --model {_words(model_path)} --config config.yaml"
-    score += f" --out {_words(run.path)}"
+    config = info.get("config") or {}
+    options = " ".join(_option(key, config[key]) for key in SCORE_OPTIONS if config.get(key))
+    score = f"alseg score {_words(source)} --model {_words(model_path)} --out {_words(run.path)} {options}".strip()
     facts = selection_facts(batch)
     lines = [score]
     if {"budget", "unit", "strategy", "measure", "seed"} <= facts.keys():
@@ -126,7 +128,7 @@ def reproduce(run: RunReader, batch: pa.Table | None, commands: Sequence[str]) -
         lines.append(f"alseg select {_words(run.path)} --budget {budget} {options} --out batch.parquet")
     return {
         "commands": "\n".join(commands or lines),
-        "config": json.dumps(info.get("config") or {}, indent=2, sort_keys=True, default=str),
+        "config": json.dumps({"config": config, "model": model.get("spec")}, indent=2, sort_keys=True),
         "batch": "\n".join(f"{key}: {value}" for key, value in facts.items()),
     }
 
@@ -139,6 +141,13 @@ def selection_facts(batch: pa.Table | None) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"the batch's metadata alseg.select is not JSON: {error}; select again") from error
     return facts if isinstance(facts, dict) else {}
+
+
+def _option(key: str, value: Any) -> str:
+    name = f"--{key.replace('_', '-')}"
+    if value is True:
+        return name
+    return f"{name} {_words(','.join(value) if isinstance(value, list | tuple) else value)}"
 
 
 def _words(value: Any) -> str:

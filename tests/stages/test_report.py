@@ -64,7 +64,7 @@ class FakeRun:
         self.info: Mapping[str, Any] = {
             "alseg_version": "0.1.0",
             "created": "2025-01-02T03:04:05Z",
-            "config": {"measures": MEASURES},
+            "config": {"measures": MEASURES, "maps": True, "score_size": "input", "top_fraction": 0.05},
             "config_hash": "c0ffee",
             "model": {"path": "m.onnx", "sha256": "ab" * 32},
             "units": {"entropy_mean": "nats, mean over the image", "margin_mean": "1 (0..1), mean"},
@@ -289,7 +289,8 @@ def test_facts_of_the_run_and_how_to_run_it_again(tmp_path: Path) -> None:
     assert [column["unit"] for column in data["columns"] if column["name"].endswith("mean")] == ["nats", ""]
     score, select = data["reproduce"]["commands"].splitlines()
     run = "'runs/<i>run</i>'"
-    assert score == f"alseg score '/pools/<u>street</u>' --model m.onnx --config config.yaml --out {run}"
+    given = "--measures entropy,margin --score-size input --maps"
+    assert score == f"alseg score '/pools/<u>street</u>' --model m.onnx --out {run} {given}"
     options = "--unit images --strategy top --measure entropy_mean --seed 7"
     assert select == f"alseg select {run} --budget 2 {options} --out batch.parquet"
     assert "another model, pool or configuration" in data["selection_note"]

@@ -157,7 +157,11 @@ function drawLegend(box, mode) {
     box.append(...[measure.name, least, canvas, measure.limit < 1 ? `≥ ${most}` : most].map((part) => make("span", {}, part)));
     const note = "colours end where 99.5 % of the shown pixels lie below";
     if (measure.limit < 1) box.append(make("span", { className: "muted", textContent: `(${note}; the measure reaches ${withUnit(format(measure.high, 3), measure.unit)})` }));
-  } else box.append(make("span", { className: "muted", textContent: "Choose Prediction or Heatmap to lay it over every picture, or the buttons of one card." }));
+  } else {
+    const reasons = data.cards.map((card) => whyDisabled(card, "labels"));
+    const hint = reasons.length && reasons.every(Boolean) ? `No overlays: ${reasons[0]}.` : "Choose Prediction or Heatmap to lay it over every picture, or the buttons of one card.";
+    box.append(make("span", { className: "muted", textContent: hint }));
+  }
 }
 const options = (select, pairs) => select.append(...pairs.map(([value, text]) => make("option", { value, textContent: text })));
 const shareOf = (card, id) => (card.shares.find(([c]) => c === id) ?? [0, 0])[1];
@@ -278,4 +282,5 @@ buildToolbar();
 showControls();
 arrange();
 for (const view of views) watcher.observe(view.element);
+order.slice(0, 12).forEach(show); // at once: an observer answers only after the first frame
 window.addEventListener("beforeprint", () => { for (const view of views) if (!view.element.hidden) show(view); });

@@ -71,7 +71,7 @@ function buildFacts() {
     [["Class", "text"], ["Pool pixels", "number"], ["Selection", "number"], ["Top in images", "number"], ...data.measures.map(({ name, unit }) => [`Mean ${name.replaceAll("_", " ")}${unit && ` (${unit})`}`, "number"])],
     [...data.class_table].sort((a, b) => b.pool - a.pool).map((row) => [[swatch(row.id), row.name], percent(row.pool), percent(row.selection), row.images.toLocaleString("en"), ...row.means.map((value) => format(value, 3))]));
   const { total, groups, groups_left: left, rows } = data.failures;
-  byId("failure-note").textContent = total ? `${plural(total, "image")} could not be scored.` : "Every image of the pool was scored.";
+  byId("failure-note").textContent = total ? `${plural(total, "image")} could not be scored.` : "None: no image failed.";
   byId("failure-groups-box").hidden = byId("failure-rows-box").hidden = total === 0;
   fillTable(byId("failure-groups"), [["Images", "number"], ["Stage", ""], ["Reason", "text"]],
     groups.map(([stage, error, count]) => [count.toLocaleString("en"), stage, error]).concat(left ? [["", "", `and ${left.toLocaleString("en")} other reasons`]] : []));

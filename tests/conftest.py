@@ -1,0 +1,42 @@
+"""Fixtures: poisoned output memory, every instruction-set level, the folder of real data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alseg_fast import _native, alloc
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def poisoned_outputs(monkeypatch):
+    """Fresh kernel outputs hold NaN or 0x7F, so an element that no kernel wrote is seen."""
+
+    def empty(shape, dtype):
+        array = np.empty(shape, dtype)
+        array.fill(np.nan if array.dtype.kind == "f" else 0x7F)
+        return array
+
+    monkeypatch.setattr(alloc, "empty", empty)
+    for module in ("alseg_fast.kernels.uncertainty.native_cpu",):
+        __import__(module)
+        monkeypatch.setattr(f"{module}.empty", empty)
+
+
+@pytest.fixture(params=_native.available_levels())
+def simd_level(request):
+    """Runs the test once at every instruction-set level of this CPU."""
+    before = _native.simd_level()
+    _native.set_simd_level(request.param)
+    yield request.param
+    _native.set_simd_level(before)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real images and models; its licences forbid copies in the project."""
+    if not DATA.is_dir():
+        pytest.skip(f"the real images are not here ({DATA}); their licences forbid shipping them")
+    return DATA

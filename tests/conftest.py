@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alseg_fast import _native, alloc
+from support import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -40,3 +41,8 @@ def real_data():
     if not DATA.is_dir():
         pytest.skip(f"the real images are not here ({DATA}); their licences forbid shipping them")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    return build_model(tmp_path_factory.mktemp("model") / "tiny.onnx")

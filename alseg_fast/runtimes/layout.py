@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alseg_fast.errors import ModelError
+from ..errors import ModelError
 
 Dim = int | None  # None: the graph leaves it open
 LAYOUT_AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}  # where C, H and W are

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alseg_fast.errors import ModelError, UsageError
-from alseg_fast.runtimes.layout import Dim, image_shape, show_shape
-from alseg_fast.runtimes.onnx_file import read_onnx_file
-from alseg_fast.runtimes.onnx_session import (
+from ..errors import ModelError, UsageError
+from .layout import Dim, image_shape, show_shape
+from .onnx_file import read_onnx_file
+from .onnx_session import (
     first_line,
     import_onnxruntime,
     open_session,
@@ -22,9 +22,9 @@ from alseg_fast.runtimes.onnx_session import (
     runtime_errors,
     silent_run_options,
 )
-from alseg_fast.runtimes.options import ModelOptions, collect_statements
-from alseg_fast.runtimes.resolve import InputSpec, TensorInfo, resolve_input, resolve_spec
-from alseg_fast.runtimes.spec import ModelSpec
+from .options import ModelOptions, collect_statements
+from .resolve import InputSpec, TensorInfo, resolve_input, resolve_spec
+from .spec import ModelSpec
 
 _DTYPES = {"float": "float32", "double": "float64"}
 _ALIGNMENT = 64  # bytes: a cache line and the widest vector

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from alseg_fast.errors import ModelError
+from ..errors import ModelError
 
 # Messages that can hold a tensor, and the fields that lead there: {message: {field number: message}}.
 _CHILDREN: dict[str, dict[int, str]] = {

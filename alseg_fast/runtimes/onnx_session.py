@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alseg_fast.errors import ModelError, UsageError
+from ..errors import ModelError, UsageError
 
 _SILENT = 4  # ONNX Runtime's FATAL: everything below reaches the user as an exception, not on stderr too
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from alseg_fast.errors import AlsegError, ModelError, UsageError
+from ..errors import AlsegError, ModelError, UsageError
 
 MAX_SIDECAR_BYTES = 1 << 20
 MAX_SIDE = 65_536

@@ -12,12 +12,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from alseg_fast.errors import ModelError
-from alseg_fast.runtimes.layout import LAYOUT_AXES, Dim, input_layout, show_shape
-from alseg_fast.runtimes.onnx_file import OnnxFile
-from alseg_fast.runtimes.options import Stated, show
-from alseg_fast.runtimes.scores import activation_doubt, choose_output, score_axes
-from alseg_fast.runtimes.spec import ModelSpec
+from ..errors import ModelError
+from .layout import LAYOUT_AXES, Dim, input_layout, show_shape
+from .onnx_file import OnnxFile
+from .options import Stated, show
+from .scores import activation_doubt, choose_output, score_axes
+from .spec import ModelSpec
 
 DEFAULT_SIDE = 512
 MAX_INPUT_PIXELS = 178_956_970  # per image, the package's limit for decoded images too

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alseg_fast.errors import ModelError
-from alseg_fast.runtimes.layout import output_layout, show_shape
-from alseg_fast.runtimes.options import Stated
+from ..errors import ModelError
+from .layout import output_layout, show_shape
+from .options import Stated
 
 SCORE_DTYPES = ("float32", "float16")
 _OUTPUT_FORMS = "output must be (N, C, h, w), (N, h, w, C) or (N, T, C, h, w)"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from alseg_fast.errors import ModelError
-from alseg_fast.runtimes.options import ModelOptions, show
+from ..errors import ModelError
+from .options import ModelOptions, show
 
 __all__ = ["ModelOptions", "ModelSpec"]
 

@@ -113,9 +113,9 @@ def open_pool(
         kind, table, listing = _open_local(os.path.abspath(os.path.expanduser(path)), storage_options)
     if table.num_rows == 0:
         raise PoolError(_nothing_found(text, kind, listing))
-    check_table(table, f"pool {text}")
     if kind in ("list", "manifest"):
         _check_schemes(table, text, allowed_schemes)
+    check_table(table, f"pool {text}")
     return Pool(text, kind, table, listing.skipped_files, tuple(listing.skipped_examples))
 
 
@@ -162,27 +162,31 @@ def _open_remote(url: str, storage_options: StorageOptions | None) -> Opened:
         return "directory", sorted_by_id(listing.table()), listing
     if not has_magic(pattern) and "{" not in pattern:
         return _open_file(url, storage_options)
-    urls = [found for name in expand_braces(url) for found in _remote_glob(name, storage_options)]
+    root = fixed_folder(url)
+    if scheme_of(root) is None:  # a pattern right behind the scheme
+        root = f"{scheme_of(url)}://"
+    found = [name for pattern in expand_braces(url) for name in _remote_glob(pattern, root, storage_options)]
+    prefix = root if root.endswith("/") else f"{root}/"
     if url.lower().endswith(TAR_EXTENSIONS):
-        return _open_shards(urls, fixed_folder(url), url, storage_options)
-    root, listing = fixed_folder(url), Listing()
-    for found in urls:
-        relative = found[len(root) :].lstrip("/")
+        return _open_shards([prefix + name for name in found], root, url, storage_options)
+    listing = Listing()
+    for relative in found:
         name = relative.rpartition("/")[2]
         if has_image_extension(name) and not name.startswith("."):
-            listing.add(relative, found)
+            listing.add(relative, prefix + relative)
         else:
             listing.skip(encode_name(relative))
     return "glob", sorted_by_id(listing.table(), drop_repeats=True), listing
 
 
-def _remote_glob(pattern: str, storage_options: StorageOptions | None) -> list[str]:
+def _remote_glob(pattern: str, root: str, storage_options: StorageOptions | None) -> list[str]:
+    """Names relative to root: compared without scheme, for drivers write one address in several ways."""
     if not has_magic(pattern):
-        return [pattern]
+        return [pattern[len(root) :].lstrip("/")]
     file_system, path = _remote(pattern, storage_options)
-    found = _ask(pattern, file_system.glob, path)
-    head = pattern.partition("://")[0]
-    return sorted(f"{head}://{file_system.unstrip_protocol(name).partition('://')[2]}" for name in found)
+    _, folder = _remote(root, storage_options)
+    names = (str(name) for name in _ask(pattern, file_system.glob, path))
+    return sorted(name[len(folder) :].lstrip("/") for name in names)
 
 
 def _is_file_kind(name: str) -> bool:
@@ -274,6 +278,6 @@ def _nothing_found(source: str, kind: str, listing: Listing) -> str:
     if not listing.skipped_files:
         return f"no images, pool {source} ({kind}); check the path"
     examples = ", ".join(listing.skipped_examples)
-    advice = "name the shards, for example DIR/*.tar" if ".tar" in examples else "check the path and the extensions"
+    advice = "name the shards, for example DIR/*.tar" if ".tar" in examples else "check the extensions"
     passed = f"passed over {listing.skipped_files} other files: {examples}"
     return f"no images, pool {source} ({kind}; {passed}); {advice}"

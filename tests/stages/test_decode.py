@@ -3,6 +3,8 @@
 import csv
 import io
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -595,3 +597,24 @@ def test_odd_images_decode_as_pillow_says_or_for_a_stated_reason():
     assert len(stricter) <= 10, stricter
     reasons = ("pixels are missing", "0..1 or 0..255", "PNG cannot be decoded")
     assert all(any(reason in text for reason in reasons) for text in stricter.values()), stricter
+
+
+def test_odd_images_stay_below_two_gibibytes():
+    if not ODD_IMAGES.is_dir():
+        pytest.skip("shared/data/odd_images is not there")
+    code = """
+import resource, sys, warnings
+from pathlib import Path
+from alseg_fast.errors import DataError
+from alseg_fast.stages.decode import decode_image
+warnings.simplefilter("ignore")
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+for file in Path(sys.argv[1]).rglob("*.*"):
+    if file.is_file():
+        try:
+            decode_image(file.read_bytes())
+        except DataError as error:
+            assert "memory" not in str(error), (file, error)
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(ODD_IMAGES)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]

@@ -12,6 +12,7 @@ from ...errors import PoolError
 from .uris import one_line
 
 MAX_EXPANSIONS = 1_000_000
+_RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})")
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -23,11 +24,15 @@ def expand_braces(pattern: str) -> list[str]:
     """`pool-{000..099}.tar` -> 100 names, in order. Raises PoolError: unbalanced braces, too many names."""
     if "{" not in pattern:
         return [pattern]
-    try:
-        names = list(itertools.islice(braceexpand(pattern, escape=False), MAX_EXPANSIONS + 1))
-    except ValueError as exc:
-        raise PoolError(f"unbalanced braces, {pattern}; write ranges as {{000..099}}") from exc
-    if len(names) > MAX_EXPANSIONS:
+    # braceexpand holds every range in memory before the first name comes out, so they are counted first.
+    spans = sum(abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern))
+    names: list[str] = []
+    if spans <= MAX_EXPANSIONS:
+        try:
+            names = list(itertools.islice(braceexpand(pattern, escape=False), MAX_EXPANSIONS + 1))
+        except ValueError as exc:
+            raise PoolError(f"unbalanced braces, {pattern}; write ranges as {{000..099}}") from exc
+    if max(spans, len(names)) > MAX_EXPANSIONS:
         raise PoolError(f"more than {MAX_EXPANSIONS:,} names, {pattern}; check the range")
     return names
 

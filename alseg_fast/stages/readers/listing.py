@@ -10,8 +10,9 @@ from ..codecs.signatures import SNIFF_BYTES, has_image_extension, has_other_exte
 
 _BATCH_ROWS = 1 << 16
 _MAX_EXAMPLES = 5
-SCHEMA = pa.schema([("image_id", pa.string()), ("uri", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
-# An empty component also stands for a leading, trailing or doubled slash.
+SCHEMA = pa.schema(
+    [("image_id", pa.string()), ("uri", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]
+)  # An empty component also stands for a leading, trailing or doubled slash.
 _BAD_ID = r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]"
 _BAD_URI = r"^$|[\x00-\x1f\x7f]"
 

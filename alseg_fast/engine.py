@@ -390,12 +390,12 @@ def _picture_of(key: int, image: Any) -> Picture:
 
 
 def _result_of(picture: Picture) -> ScoreResult:
-    size = {"width": picture.width, "height": picture.height}
     if picture.failure is not None:
-        return ScoreResult(False, stage=picture.failure[0], error=picture.failure[1], **size)
+        stage, error = picture.failure
+        return ScoreResult(False, width=picture.width, height=picture.height, stage=stage, error=error)
     assert picture.scored is not None
     scored = picture.scored
-    return ScoreResult(True, scored.values, scored.maps, phash=picture.phash, **size)
+    return ScoreResult(True, scored.values, scored.maps, picture.width, picture.height, picture.phash)
 
 
 def versions() -> dict[str, str]:

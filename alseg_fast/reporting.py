@@ -20,7 +20,8 @@ from .errors import ModelError
 from .runtimes.options import ModelOptions, show
 from .stages.decode import decode_image
 from .stages.fetch import fetch_bytes
-from .stages.report import ReportSummary, write_report
+from .stages.report import write_report
+from .stages.report_html import ReportSummary
 from .stages.run_layout import POOL_ARROW
 from .stages.run_pool import read_pool
 from .stages.score import LABELS
@@ -118,7 +119,6 @@ def make_report(
     """
     opened = run if isinstance(run, Run) else open_run(run)
     table = batch if isinstance(batch, pa.Table) or batch is None else read_batch(batch)
-    # Without a batch the ids are not known yet, and the whole pool's ranges would be too many to keep.
     wanted = table.column("image_id").combine_chunks() if table is not None else _top_ids(opened, measure, max_images)
     sources = Sources(opened, wanted)
     return write_report(
@@ -130,7 +130,7 @@ def make_report(
         max_images=max_images,
         measure=measure,
         title=title,
-        commands=commands(opened.info, table, batch),
+        commands=commands(opened.info, table),
     )
 
 
@@ -145,7 +145,7 @@ def _top_ids(run: Run, measure: str | None, n: int) -> pa.Array:
     return pa.array([], pa.string()) if best is None else best.column("image_id").combine_chunks()
 
 
-def commands(info: Mapping[str, Any], table: pa.Table | None, batch: object) -> list[str]:
+def commands(info: Mapping[str, Any], table: pa.Table | None) -> list[str]:
     """The command lines that lead to this report."""
     config, model = info.get("config", {}), info.get("model", {})
     score = ["alseg", "score", info["pool"]["source"], "--model", model["path"], "--out", "RUN"]
@@ -162,7 +162,10 @@ def commands(info: Mapping[str, Any], table: pa.Table | None, batch: object) -> 
     if "budget" in facts:
         picks = ["alseg", "select", "RUN", "--out", "BATCH.parquet"]
         for key in ("budget", "unit", "strategy", "measure", "seed"):
-            picks += ["--" + key, facts[key]] if key in facts else []
+            if value := facts.get(key):
+                picks += ["--" + key, value]
         lines.append(shlex.join(picks))
-    report = ["alseg", "report", "RUN", "--out", "report.html"] + (["--batch", "BATCH.parquet"] if table else [])
+    report = ["alseg", "report", "RUN", "--out", "report.html"]
+    if table is not None:
+        report += ["--batch", "BATCH.parquet"]
     return [*lines, shlex.join(report)]

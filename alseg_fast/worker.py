@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import AlsegError, DataError, ModelError
 from .runtimes.onnx import OnnxModel
-from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peek_size
+from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fingerprint import phash
 from .stages.prepare import Placement, decode_at_least, fill, place
 from .stages.score import Reducer, ScoredImage
@@ -109,9 +109,6 @@ class MemoryGate:
                 self._changed.notify_all()
 
 
-_DECODE_BYTES_PER_PIXEL = 8  # a codec's own canvas and the RGB copy made from it
-
-
 class Worker:
     """One thread's buffers. `prepare` and `compute` may run on different threads with different workers."""
 
@@ -141,7 +138,7 @@ class Worker:
 
     def _decode_into(self, picture: Picture, batch: Batch, own_memory: bool) -> None:
         source = picture.source
-        with self._gate.hold(self._expected_bytes(source)):
+        with self._gate.hold(peak_bytes(source) if isinstance(source, bytes) else 0):
             with self._clock.stage("decode"):
                 if isinstance(source, np.ndarray):
                     image = source
@@ -161,12 +158,6 @@ class Worker:
                 picture.phash = phash(image)
                 picture.placement = place(self._spec, picture.width, picture.height)
                 fill(self._spec, image, picture.placement, self._slot(picture, batch, own_memory))
-
-    def _expected_bytes(self, source: bytes | NDArray[np.uint8] | None) -> int:
-        if source is None or isinstance(source, np.ndarray):
-            return 0
-        size = peek_size(source)
-        return 0 if size is None else size[0] * size[1] * _DECODE_BYTES_PER_PIXEL
 
     def _slot(self, picture: Picture, batch: Batch, own_memory: bool) -> NDArray[Any]:
         """The next free slot of the tensor of this picture's input size, made on first need."""

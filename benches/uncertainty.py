@@ -72,7 +72,7 @@ PEERS = (
     Peer("torch.compile, whole", "torch_compiled:whole"),
     Peer("torch.compile, whole, unrolled", "torch_compiled:whole_unrolled"),
     Peer("torch interpolate + torch.compile", "torch_compiled:interpolate_then_compiled"),
-    Peer("the same, kept outputs", "torch_compiled:interpolate_then_compiled_out", in_noise=True),
+    Peer("torch interpolate + torch.compile, kept outputs", "torch_compiled:interpolate_then_compiled_out", in_noise=True),
     Peer("onnxruntime graph, rewritten", "onnx_graph:rewritten"),
     Peer("NumPy + cv2.resize", "numpy_cv2:planes"),
 )
@@ -170,8 +170,8 @@ def _block(
 
     def enter(name: str, role: str) -> Row:
         rows[name] = {
-            **{"id": f"uncertainty/{case.name}/{kind}/{threads}t/{name}", "backend": name, "role": role},
-            **{"case": case.name, "input": kind, "threads": threads, "error": None},
+            "id": f"uncertainty/{case.name}/{kind}/{threads}t/{name}", "backend": name, "role": role,
+            "case": case.name, "input": kind, "threads": threads, "error": None,
         }
         return rows[name]
 

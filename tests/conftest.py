@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from alseg_fast import _native, alloc
 from support import build_model
 

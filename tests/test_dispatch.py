@@ -1,6 +1,7 @@
 """The registry: preferences, reasons, forcing, and no silent fallback."""
 
 import pytest
+
 from alseg_fast.dispatch import BACKENDS, Impl, Op, use_backend
 from alseg_fast.errors import BackendError, UsageError
 
@@ -50,7 +51,10 @@ def test_an_unknown_name_is_a_usage_error():
 
 
 def test_limits_give_their_reason():
-    small = Impl("native", "native_cpu:uncertainty", device="cpu", limits=lambda n: "takes at most 3" if n > 3 else None)
+    def limit(n):
+        return "takes at most 3" if n > 3 else None
+
+    small = Impl("native", "native_cpu:uncertainty", device="cpu", limits=limit)
     assert op_of(small).resolve("cpu", 3) is small
     with pytest.raises(BackendError, match="native: takes at most 3"):
         op_of(small).resolve("cpu", 4)

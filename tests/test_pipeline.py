@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from alseg_fast.pipeline import Stage, run_ordered
 
 

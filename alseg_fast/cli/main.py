@@ -16,7 +16,7 @@ from .. import __version__
 from ..errors import AlsegError, UsageError
 from . import bench, demo, doctor, inspect, report, score, select
 from .arguments import Parser, add_common, with_config
-from .output import emit, set_up_logging
+from .output import Result, emit, set_up_logging
 from .stderr import quiet_codecs
 
 COMMANDS = (demo, inspect, doctor, score, select, report, bench)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(with_config(words))
         with quiet_codecs(not (arguments.debug or arguments.verbose)):
             set_up_logging(arguments)
-            result = arguments.run(arguments)
+            result: Result = arguments.run(arguments)
         emit(result, arguments.json)
         return result.status
     except (_Stopped, KeyboardInterrupt):

@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -62,7 +62,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def columns(rows: list[tuple[str, ...]], indent: str = "") -> str:
+def columns(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Rows as aligned columns; all but the first are as wide as their widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)

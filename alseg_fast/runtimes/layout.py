@@ -40,9 +40,7 @@ def input_layout(name: str, shape: Sequence[Dim], stated: str | None) -> str:
         return fits[0]
     if fits or any(shape[c] is None for c, _, _ in LAYOUT_AXES.values()):
         raise ModelError(f"{what}: NCHW and NHWC are both possible; say --input-layout NCHW or NHWC")
-    raise ModelError(
-        f"{what}: it must be (N, 3, h, w) or (N, h, w, 3); export the network for RGB or grey images"
-    )
+    raise ModelError(f"{what}: it must be (N, 3, h, w) or (N, h, w, 3); export the network for RGB or grey images")
 
 
 def output_layout(

@@ -250,7 +250,5 @@ def _dry_run(session: Any, path: Path, image: InputSpec) -> dict[str, NDArray[An
 
 def _info(declared: Any) -> TensorInfo:
     dtype = re.sub(r"^tensor\((.*)\)$", r"\1", declared.type)
-    extents: tuple[Dim, ...] = tuple(
-        d if isinstance(d, int) and d > 0 else None for d in declared.shape or ()
-    )
+    extents: tuple[Dim, ...] = tuple(d if isinstance(d, int) and d > 0 else None for d in declared.shape or ())
     return TensorInfo(declared.name, _DTYPES.get(dtype, dtype), extents or None)

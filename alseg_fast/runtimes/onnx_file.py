@@ -73,9 +73,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         raise ModelError(f"model {path} cannot be read ({exc.strerror}); check its permissions") from exc
 
 
-def _parse_model(
-    path: Path, buffer: mmap.mmap
-) -> tuple[int, dict[str, int], str, dict[str, str], tuple[str, ...]]:
+def _parse_model(path: Path, buffer: mmap.mmap) -> tuple[int, dict[str, int], str, dict[str, str], tuple[str, ...]]:
     texts: dict[int, str] = {}
     ir_version, seen = 0, 0
     opset: dict[str, int] = {}
@@ -105,9 +103,7 @@ def _parse_model(
     except _Damaged as exc:
         # A first field that reads like ModelProto tells a damaged model from some other kind of file.
         if seen and (ir_version or texts):
-            raise ModelError(
-                f"model {path} is cut short or damaged ({exc}); export or download it again"
-            ) from exc
+            raise ModelError(f"model {path} is cut short or damaged ({exc}); export or download it again") from exc
         raise ModelError(f"model {path} is not an ONNX file; export the network to ONNX first") from exc
     if not (has_graph and ir_version):
         raise ModelError(f"model {path} is not an ONNX file (it holds no graph); export the network to ONNX")
@@ -189,14 +185,10 @@ def _digest(path: Path, external: tuple[str, ...]) -> str:
     lines = [f"{_file_sha256(path)}  {path.name}\n"]
     for name in external:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ModelError(
-                f"model {path} wants external data outside its folder ({name}); refuse to follow it"
-            )
+            raise ModelError(f"model {path} wants external data outside its folder ({name}); refuse to follow it")
         data = path.parent / name
         if not data.is_file():
-            raise ModelError(
-                f"model {path} keeps weights in {name}, which is missing; put it beside the model"
-            )
+            raise ModelError(f"model {path} keeps weights in {name}, which is missing; put it beside the model")
         lines.append(f"{_file_sha256(data)}  {name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -35,17 +35,14 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as exc:
         raise ModelError(
-            f"onnxruntime cannot be imported ({exc}); pip install 'alseg-fast[cpu]' "
-            "(or 'alseg-fast[gpu]' for CUDA)"
+            f"onnxruntime cannot be imported ({exc}); pip install 'alseg-fast[cpu]' (or 'alseg-fast[gpu]' for CUDA)"
         ) from exc
     onnxruntime.set_default_logger_severity(_SILENT)
     module: ModuleType = onnxruntime
     return module
 
 
-def open_session(
-    ort: ModuleType, path: Path, kind: str, index: int, threads: int
-) -> tuple[Any, str, tuple[str, ...]]:
+def open_session(ort: ModuleType, path: Path, kind: str, index: int, threads: int) -> tuple[Any, str, tuple[str, ...]]:
     """A session, the device it uses, and a note where "auto" could not use a GPU build's CUDA."""
     available = ort.get_available_providers()
     if kind == "cpu" or (kind == "auto" and _CUDA not in available):
@@ -72,9 +69,7 @@ def open_session(
     detail = " ".join(said.getvalue().split())[:200]
     reason = f"CUDA cannot be used ({problem}{': ' + detail if detail else ''})"
     if kind == "cuda":
-        raise ModelError(
-            f"device cuda:{index}: {reason}; check nvidia-smi and alseg doctor, or use --device cpu"
-        )
+        raise ModelError(f"device cuda:{index}: {reason}; check nvidia-smi and alseg doctor, or use --device cpu")
     return _create_session(ort, path, [_CPU], threads), "cpu", (f"{reason}; the model runs on the CPU",)
 
 

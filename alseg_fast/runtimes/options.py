@@ -54,9 +54,7 @@ class ModelOptions:
         unknown = sorted(set(values) - set(KEYS))
         if unknown:
             raise UsageError(f"unknown model option {unknown[0]}; known: {', '.join(KEYS)}")
-        return cls(
-            **{k: _parse(k, v, "model option", UsageError) for k, v in values.items() if v is not None}
-        )
+        return cls(**{k: _parse(k, v, "model option", UsageError) for k, v in values.items() if v is not None})
 
     def to_json(self) -> dict[str, Any]:
         """What is said, as JSON values that `from_mapping` takes back."""
@@ -114,11 +112,7 @@ def show(value: Any) -> str:
     if isinstance(value, tuple):
         return "x".join(map(str, value)) if _is_size(value) else ", ".join(map(show, value))
     if isinstance(value, float):
-        if (
-            value != 1
-            and 0 < value < 0.02
-            and math.isclose(1 / value * 2, round(1 / value * 2), rel_tol=1e-9)
-        ):
+        if value != 1 and 0 < value < 0.02 and math.isclose(1 / value * 2, round(1 / value * 2), rel_tol=1e-9):
             return f"1/{1 / value:g}"
         return f"{value:.6g}"
     return str(value)
@@ -145,9 +139,7 @@ def _read_sidecar(path: Path) -> tuple[Path, dict[str, object]]:
     sidecar = found[0]
     try:
         if sidecar.stat().st_size > MAX_SIDECAR_BYTES:
-            raise ModelError(
-                f"sidecar {sidecar} is larger than {MAX_SIDECAR_BYTES} bytes; it is no model sidecar"
-            )
+            raise ModelError(f"sidecar {sidecar} is larger than {MAX_SIDECAR_BYTES} bytes; it is no model sidecar")
         values = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise ModelError(f"sidecar {sidecar} is not readable JSON ({exc}); correct or remove it") from exc

@@ -42,9 +42,7 @@ class TensorInfo:
     shape: tuple[Dim, ...] | None
 
     def __str__(self) -> str:
-        return (
-            f"{self.name!r} {self.dtype} {show_shape(self.shape) if self.shape is not None else '[unknown]'}"
-        )
+        return f"{self.name!r} {self.dtype} {show_shape(self.shape) if self.shape is not None else '[unknown]'}"
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,7 @@ def resolve_input(path: str, inputs: Sequence[TensorInfo], stated: Stated) -> In
             "it must be (N, 3, h, w) or (N, h, w, 3)"
         )
     if info.dtype not in INPUT_DTYPES:
-        raise ModelError(
-            f"model {path}: input {info} is unsupported; export it with {', '.join(INPUT_DTYPES)} input"
-        )
+        raise ModelError(f"model {path}: input {info} is unsupported; export it with {', '.join(INPUT_DTYPES)} input")
     shape = info.shape or (None,) * 4
     layout = input_layout(info.name, shape, stated.get("input_layout"))
     channel, row, column = LAYOUT_AXES[layout]
@@ -101,9 +97,7 @@ def resolve_input(path: str, inputs: Sequence[TensorInfo], stated: Stated) -> In
     return InputSpec(info.name, info.dtype, layout, (size[0], size[1]), source, fixed, shape[0], channels)
 
 
-def resolve_spec(
-    file: OnnxFile, image: InputSpec, outputs: Mapping[str, NDArray[Any]], stated: Stated
-) -> ModelSpec:
+def resolve_spec(file: OnnxFile, image: InputSpec, outputs: Mapping[str, NDArray[Any]], stated: Stated) -> ModelSpec:
     """All facts of a model, given what one run gave (``image.batch or 1`` images).
 
     Raises:
@@ -111,9 +105,7 @@ def resolve_spec(
     """
     path = str(file.path)
     name, warnings = choose_output(path, outputs, stated.get("output"))
-    scores, layout, layout_source = score_axes(
-        path, name, outputs[name], image.batch or 1, image.size, stated
-    )
+    scores, layout, layout_source = score_axes(path, name, outputs[name], image.batch or 1, image.size, stated)
     n_classes = scores.shape[-3]
     classes, classes_source = _class_names(path, name, n_classes, stated)
     pixel, pixel_sources, assumed = _pixel_facts(path, image, n_classes, stated)

@@ -16,9 +16,7 @@ SCORE_DTYPES = ("float32", "float16")
 _OUTPUT_FORMS = "output must be (N, C, h, w), (N, h, w, C) or (N, T, C, h, w)"
 
 
-def choose_output(
-    path: str, outputs: Mapping[str, NDArray[Any]], name: str | None
-) -> tuple[str, tuple[str, ...]]:
+def choose_output(path: str, outputs: Mapping[str, NDArray[Any]], name: str | None) -> tuple[str, tuple[str, ...]]:
     """Name of the score output among what one run gave, and a warning where there was a choice.
 
     Raises:
@@ -40,9 +38,7 @@ def choose_output(
     if len(candidates) == 1:
         return candidates[0], ()
     others = ", ".join(map(repr, candidates[1:]))
-    return candidates[0], (
-        f"output {candidates[0]!r} taken, the first of several; --output can name {others}",
-    )
+    return candidates[0], (f"output {candidates[0]!r} taken, the first of several; --output can name {others}",)
 
 
 def score_axes(
@@ -56,14 +52,10 @@ def score_axes(
             "its first axis must be the image"
         )
     if 0 in array.shape:
-        raise ModelError(
-            f"model {path}: output {name!r} is empty, shape {show_shape(array.shape)}; use --input-size"
-        )
+        raise ModelError(f"model {path}: output {name!r} is empty, shape {show_shape(array.shape)}; use --input-size")
     if array.ndim == 5:
         if said == "NHWC":
-            raise ModelError(
-                f"model {path}: output {name!r} has rank 5, which is always (N, T, C, h, w), not NHWC"
-            )
+            raise ModelError(f"model {path}: output {name!r} has rank 5, which is always (N, T, C, h, w), not NHWC")
         return array, "NTCHW", "graph"
     classes = stated.get("classes")
     count = len(classes) if isinstance(classes, tuple) else classes

@@ -17,10 +17,12 @@ from PIL import ImageFile
 from ..errors import DataError
 from .codecs.headers import quick_size, read_jpeg_markers
 from .codecs.orient import orient
-from .codecs.pillow import fill_rgb, largest_buffer, open_header, orientation_of
+from .codecs.pillow import fill_rgb, is_slow, largest_buffer, open_header, orientation_of
 from .codecs.signatures import SNIFF_BYTES, sniff_format
 
 DEFAULT_MAX_PIXELS = 178_956_970
+MAX_SLOW_PIXELS = 1 << 24
+"""Pixel limit of run-length BMP: an empty line costs 0.1 us a pixel in Pillow, with the interpreter lock held."""
 MAX_JPEG_SCANS = 500
 """A progressive JPEG with more scans than this is refused: each scan costs a pass over the whole picture."""
 
@@ -210,7 +212,8 @@ def _decode_by_pillow(name: str, data: bytes | memoryview, max_pixels: int, memo
     if stated is not None:  # some plug-ins allocate the canvas when they read the header
         _check_pixels(stated, max_pixels, name)
     source: ImageFile.ImageFile = open_header(name, data)
-    _check_pixels(source.size, max_pixels, name, largest_buffer(source))
+    limit = min(max_pixels, MAX_SLOW_PIXELS) if is_slow(source) else max_pixels
+    _check_pixels(source.size, limit, name, largest_buffer(source))
     source.load()
     width, height = source.size
     pixels = memory.take(height * width * 3).reshape(height, width, 3)

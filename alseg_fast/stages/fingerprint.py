@@ -17,7 +17,7 @@ def _dct_rows() -> NDArray[np.float32]:
     k, n = np.arange(_LOW)[:, None], np.arange(_SIDE)
     rows = np.cos(np.pi * k * (2 * n + 1) / (2 * _SIDE)) * np.sqrt(2 / _SIDE)
     rows[0] /= np.sqrt(2)
-    return rows.astype(np.float32)
+    return np.asarray(rows, np.float32)
 
 
 _DCT = _dct_rows()

@@ -33,7 +33,8 @@ def upsample(logits: NDArray[Any], request: Request) -> NDArray[np.float64]:
 
 
 def xlogx(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return p * np.log(np.where(p > 0, p, 1.0))
+    product: NDArray[np.float64] = p * np.log(np.where(p > 0, p, 1.0))
+    return product
 
 
 def distribution_measures(p: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -2,15 +2,16 @@
 
 import json
 
-import alseg_fast as alseg
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+
+import alseg_fast as alseg
 from alseg_fast.errors import ModelError, PoolError, RunError, UsageError
 from alseg_fast.runtimes.options import ModelOptions
 from alseg_fast.stages.store import open_run
 from support import CLASSES, build_model, draw_picture, write_pictures
-from PIL import Image
 
 ALL = ("entropy", "margin", "least_confidence")
 
@@ -164,7 +165,9 @@ def test_an_empty_pool_and_a_missing_one(tiny_model, tmp_path):
 def test_images_of_every_kind_in_one_call(tiny_model, pool):
     path = pool / "img-0002.jpg"
     array = np.asarray(Image.open(path))
-    results = alseg.Scorer(tiny_model).score_images([array, path.read_bytes(), path, str(path), b"junk", "/no/where.jpg"])
+    results = alseg.Scorer(tiny_model).score_images(
+        [array, path.read_bytes(), path, str(path), b"junk", "/no/where.jpg"]
+    )
     values = [r.scores["entropy_mean"] for r in results[:4]]
     assert values[1] == values[2] == values[3]
     assert values[0] == pytest.approx(values[1], abs=1e-3)
@@ -201,7 +204,9 @@ def test_one_scorer_serves_many_threads(tiny_model):
     images = [draw_picture(i) for i in range(12)]
     alone = [scorer.score_images([image])[0].scores["entropy_mean"] for image in images]
     with ThreadPoolExecutor(4) as threads:
-        together = [r[0].scores["entropy_mean"] for r in threads.map(lambda image: scorer.score_images([image]), images)]
+        together = [
+            r[0].scores["entropy_mean"] for r in threads.map(lambda image: scorer.score_images([image]), images)
+        ]
     assert together == alone
 
 

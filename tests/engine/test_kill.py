@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from alseg_fast.stages.store import open_run
 from support import write_pictures
 

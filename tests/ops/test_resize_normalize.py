@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from alseg_fast import _native, ops
-from alseg_fast.dispatch import use_backend
-from alseg_fast.errors import DtypeError, RangeError, ShapeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from alseg_fast import _native, ops
+from alseg_fast.dispatch import use_backend
+from alseg_fast.errors import DtypeError, RangeError, ShapeError
 
 # A rounded uint8 may differ where the exact value lies within float error of a half.
 ATOL = {np.float32: 2e-5, np.float16: 2e-3, np.uint8: 1}

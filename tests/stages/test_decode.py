@@ -471,6 +471,14 @@ def test_a_tiff_tile_larger_than_the_limit_is_refused():
         decode_image(bytes(data))
 
 
+def test_run_length_bmp_has_a_limit_of_its_own():
+    data = bytearray(encode(smooth(8, 8).quantize(8), "BMP"))
+    data[30:34] = struct.pack("<I", 1)  # RLE8
+    data[18:26] = struct.pack("<ii", 1 << 24, 2)
+    with pytest.raises(DataError, match="above the limit of 16,777,216"):
+        decode_image(bytes(data))
+
+
 def test_endless_scans_are_refused():
     data = encode(smooth(), "JPEG", progressive=True)
     assert data.count(b"\xff\xda") < 20

@@ -326,6 +326,11 @@ def test_ids_of_list_entries(entry, expected):
     assert id_of(entry, "/lists") == expected
 
 
+def test_queries_are_no_part_of_an_id():
+    assert id_of("a.jpg?token=1", "https://host/pool") == "a.jpg"
+    assert id_of("a.jpg?token=1", "/lists") == "a.jpg?token=1"
+
+
 # --------------------------------------------------------------------------------------------------- manifest
 
 ROWS = [
@@ -618,7 +623,7 @@ def test_member_names_survive_the_uri(name):
     parts = split_tar(join_tar(name, "file:///s.tar"))
     assert parts.shard == "file:///s.tar"
     assert "::" not in parts.member
-    if "::" not in name and encode_name(name) == name:
+    if ":" not in name and encode_name(name) == name:
         assert parts.member == name
 
 

@@ -77,6 +77,11 @@ def largest_buffer(image: ImageFile.ImageFile) -> int:
     return pixels
 
 
+def is_slow(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow decodes it byte by byte in Python, so that a few bytes can cost seconds (BMP run lengths)."""
+    return any(tile[0] == "bmp_rle" for tile in image.tile)
+
+
 def orientation_of(image: ImageFile.ImageFile) -> int:
     """EXIF orientation left to apply after load(). Pillow applies that of TIFF itself; XMP is not read."""
     if image.format == "TIFF":

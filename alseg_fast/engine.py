@@ -8,6 +8,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import config as environment
 from .checks import check_choice, check_subset
-from .errors import DataError, ModelError, UsageError
+from .errors import DataError, ModelError, RunError, UsageError
 from .pipeline import Stage, run_ordered
 from .runtimes.onnx import load_model
 from .runtimes.options import ModelOptions
@@ -288,9 +289,17 @@ class Scorer:
         rows: list[dict[str, Any]] = []
         failures: list[dict[str, str]] = []
         in_flight = max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0)
-        results = run_ordered(_batches(writer, todo, config.batch_size), stages, in_flight=in_flight)
+        batches = _batches(writer, todo, config.batch_size)
+
+        def timings() -> dict[str, Any]:
+            return {
+                "wall_seconds": time.perf_counter() - start,
+                "cpu_seconds": {k: round(v, 6) for k, v in clock.seconds.items()},
+                "peak_rss_bytes": peak_rss_bytes(),
+            }
+
         try:
-            for batch in results:
+            for batch in run_ordered(batches, stages, in_flight=in_flight):
                 broken = 0
                 for picture in batch.pictures:
                     broken += picture.failure is not None
@@ -303,16 +312,12 @@ class Scorer:
                 failed += broken
                 if progress:
                     progress(len(batch.pictures), broken)
-        finally:
-            results.close()  # type: ignore[attr-defined]
-            seconds = time.perf_counter() - start
-            summary = writer.finish(
-                {
-                    "wall_seconds": seconds,
-                    "cpu_seconds": {k: round(v, 6) for k, v in clock.seconds.items()},
-                    "peak_rss_bytes": peak_rss_bytes(),
-                }
-            )
+        except BaseException:
+            with suppress(RunError):  # a disk that is full for a part is full for its counts; the first error counts
+                writer.finish(timings())
+            raise
+        summary = writer.finish(timings())
+        seconds = time.perf_counter() - start
         return PoolSummary(writer.path, scored, failed, skipped, seconds, summary)
 
 

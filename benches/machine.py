@@ -84,7 +84,9 @@ def commit() -> str | None:
         return None
 
     def ask(*arguments: str) -> str:
-        done = subprocess.run([git, "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            [git, "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
         return done.stdout.strip()
 
     try:

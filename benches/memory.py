@@ -121,7 +121,9 @@ def run(
             save_tiny_network(model)
         except ImportError as exc:  # onnx is an extra
             missing = error_text(exc)
-            rows: list[Row] = [{"id": f"memory/{n} images", "pool": f"{n:,} images", "error": missing} for n in (small, large)]
+            rows: list[Row] = [
+                {"id": f"memory/{n} images", "pool": f"{n:,} images", "error": missing} for n in (small, large)
+            ]
         else:
             rows = []
             for n in (small, large):
@@ -142,7 +144,12 @@ def run(
         "tables": [
             make_table(
                 "Peak resident memory",
-                [("pool", "pool"), ("peak_mib", "peak MiB"), ("before_mib", "before the first image"), ("images_s", "images/s")],
+                [
+                    ("pool", "pool"),
+                    ("peak_mib", "peak MiB"),
+                    ("before_mib", "before the first image"),
+                    ("images_s", "images/s"),
+                ],
                 rows,
             ),
             make_table(

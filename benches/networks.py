@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 _OPSET, _IR_VERSION = 17, 8
 _SEED = 3
@@ -19,10 +22,11 @@ _LOGIT_DEVIATION = 3.0
 # MobileNetV2 (Sandler et al. 2018, table 2) up to 1/16 of the input: widen, channels, repeats, stride.
 _BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
 _STEM, _HEAD = 32, 256
+_MEAN, _STD, _SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255  # ImageNet's, as most such networks have
 _METADATA = {
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-    "scale": 1 / 255,
+    "mean": list(_MEAN),
+    "std": list(_STD),
+    "scale": _SCALE,
     "channel_order": "rgb",
     "resize": "stretch",
     "activation": "softmax",
@@ -116,16 +120,20 @@ def _model(w: _Writer, side: int, n_classes: int) -> Any:
     return model
 
 
+def _prepare(data: bytes, side: int) -> NDArray[np.float32]:
+    """JPEG -> [1, 3, side, side]."""
+    image = Image.open(io.BytesIO(data)).resize((side, side), Image.Resampling.BILINEAR)
+    x = (np.asarray(image, np.float32) * _SCALE - np.array(_MEAN)) / np.array(_STD)
+    return np.ascontiguousarray(x.transpose(2, 0, 1)[None], np.float32)
+
+
 def save_mobile_network(
-    path: Path, calibration: NDArray[np.float32], *, side: int = INPUT_SIDE, n_classes: int = N_CLASSES
+    path: Path, pictures: Sequence[bytes], *, side: int = INPUT_SIDE, n_classes: int = N_CLASSES
 ) -> float:
     """Write a MobileNet-class segmentation network, logits at 1/16, and return its cost in GFLOP an image.
 
-    Random weights, batch normalisation folded; the classifier is scaled so that over the calibration pictures
-    each class has logits of mean 0 and deviation 3, and the largest one differs from place to place.
-
-    Args:
-        calibration: [n, 3, side, side] normalised pictures.
+    Random weights, batch normalisation folded; the classifier is scaled so that over the given JPEGs each class
+    has logits of mean 0 and deviation 3, and the largest one differs from place to place.
     """
     import onnxruntime
 
@@ -133,7 +141,7 @@ def save_mobile_network(
     session = onnxruntime.InferenceSession(
         _model(writer, side, n_classes).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    logits = np.concatenate([session.run(None, {"image": x[None]})[0] for x in calibration])
+    logits = np.concatenate([session.run(None, {"image": _prepare(data, side)})[0] for data in pictures])
     gain = _LOGIT_DEVIATION / logits.std(axis=(0, 2, 3))
     weight = bias.replace("bias", "weight")
     writer.weights[weight] = (writer.weights[weight] * gain[:, None, None, None]).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def reference_outputs(logits: NDArray[np.float32], size: tuple[int, int]) -> Exp
     edges = np.linspace(0, height, min(_BANDS, height) + 1).round().astype(int)
     parts = []
     with use_backend("reference"):
-        for y0, y1 in zip(edges[:-1], edges[1:], strict=True):
+        for y0, y1 in pairwise(edges):
             box = (y0 * h / height, 0.0, (y1 - y0) * h / height, float(w))
             rows = (int(y1 - y0), width)
             u = alseg.uncertainty(logits, rows, measures=("entropy", "margin"), reduce=(), box=box)

@@ -28,7 +28,8 @@ def _fractal_noise(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[n
     f[0, 0] = np.inf
     phase = np.exp(2j * np.pi * rng.random(f.shape))
     field = np.fft.irfft2(phase / f**_SLOPE, s=size)
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    noise: NDArray[np.float32] = ((field - field.mean()) / field.std()).astype(np.float32)
+    return noise
 
 
 def _shapes(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:

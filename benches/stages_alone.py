@@ -24,6 +24,7 @@ class StagesAlone:
     """All pictures through each stage, with buffers as the engine keeps them.
 
     Attributes:
+        input_size: (h, w) of the model's input.
         logits: [1, C, h, w] of each picture.
         entropy_means: the engine's score of each picture.
     """
@@ -41,7 +42,7 @@ class StagesAlone:
             self._images.append(one.image)
             self._sizes.append((one.height, one.width))
         self._placements = [place(spec, width, height) for height, width in self._sizes]
-        h, w = spec.input_size
+        h, w = self.input_size = spec.input_size
         self._slot = np.empty_like(self._runner.input_buffer(1, h, w))
         self._tensors = []
         for image, placement in zip(self._images, self._placements, strict=True):

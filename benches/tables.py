@@ -68,6 +68,7 @@ def format_table(result: Result) -> str:
         f"{facts['cpu']}, {facts['cpus']} CPUs, {facts['simd_level']}; load {facts['load_average'][0]}; "
         f"allocator: {facts['allocator']}; commit {facts['commit'] or 'unknown'}",
     ]
+    head += [f"{key}: {value}" for key, value in result["method"].items()]
     parts = ["\n".join(head)]
     for table in result["tables"]:
         parts.append(f"{table['title']}\n{format_rows(table['columns'], table['rows'])}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,93 +16,22 @@ import alseg_fast as alseg
 from alseg_fast.types import Uncertainty
 
 from . import machine
+from .cases import CASES, FLOORS, INPUTS, PEERS, SEED, Case, Peer
 from .parity import Expected, check_outputs, reference_outputs
-from .tables import Result, Row, format_table, goal, make_table, ratio, save_result
+from .tables import Result, Row, format_table, make_table, save_result
 from .timing import Contender, Quiet, Spread, error_text, interleave
+from .uncertainty_report import NOTES, OURS, ROW_COLUMNS, SUMMARY_COLUMNS, add_ratios, list_goals, summarise
 
 __all__ = ["CASES", "PEERS", "Case", "Peer", "format_table", "run"]
 
 log = logging.getLogger("alseg")
 
 _MEASURES = ("entropy", "margin")
-_SEED = 20240607
 
 
-@dataclass(frozen=True)
-class Case:
-    """Logits [1, n_classes, *low] -> maps of `high`. floor_ms: threads -> the stated floor, where there is one."""
-
-    n_classes: int
-    low: tuple[int, int]
-    high: tuple[int, int]
-    floor_ms: dict[int, float] | None = None
-
-    @property
-    def name(self) -> str:
-        """E.g. C21-32x32-512x512."""
-        return f"C{self.n_classes}-{self.low[0]}x{self.low[1]}-{self.high[0]}x{self.high[1]}"
-
-
-# The floors are those of a throw-away AVX-512 probe, stated for another day's machine of this kind.
-CASES = (
-    Case(21, (32, 32), (512, 512), {1: 0.94, 2: 0.51}),
-    Case(19, (64, 128), (1024, 2048), {1: 7.1, 2: 3.7}),
-    Case(2, (28, 28), (224, 224), {1: 0.06, 2: 0.04}),
-)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A baseline by where its function lives; heavy libraries load when it is used.
-
-    in_noise: also timed on noise, where most peers cost the same as on smooth logits.
-    """
-
-    name: str
-    target: str  # "module:function" in baselines/
-    in_noise: bool = False
-
-
-EAGER = Peer("torch eager", "torch_eager:naive", in_noise=True)
-PEERS = (
-    EAGER,
-    Peer("torch eager, tuned", "torch_eager:tuned"),
-    Peer("torch eager, planes, kept memory", "torch_eager:planes"),
-    Peer("torch.compile, whole", "torch_compiled:whole"),
-    Peer("torch.compile, whole, unrolled", "torch_compiled:whole_unrolled"),
-    Peer("torch interpolate + torch.compile", "torch_compiled:interpolate_then_compiled"),
-    Peer("torch interpolate + torch.compile, kept outputs", "torch_compiled:interpolate_then_compiled_out", in_noise=True),
-    Peer("onnxruntime graph, rewritten", "onnx_graph:rewritten"),
-    Peer("NumPy + cv2.resize", "numpy_cv2:planes"),
-)
-FLOORS = (
-    Peer("floor: write the outputs", "floors:write_outputs"),
-    Peer("floor: multiply-adds", "floors:multiply_add"),
-    Peer("yardstick: exponentials of torch", "floors:library_exp"),
-)
-OURS, FRESH, REDUCED = "alseg", "alseg, fresh outputs", "alseg, reductions only"
+FRESH, REDUCED = "alseg, fresh outputs", "alseg, reductions only"
 
 Make = Callable[[NDArray[np.float32], tuple[int, int]], Any]
-
-
-def smooth_logits(case: Case, seed: int) -> NDArray[np.float32]:
-    """Smooth random fields: one class leads by several nats inside its region, regions meet in narrow bands."""
-    rng = np.random.default_rng(seed)
-    h, w = case.low
-    noise = rng.standard_normal((case.n_classes, h, w))
-    fy, fx = np.fft.fftfreq(h)[:, None], np.fft.fftfreq(w)[None, :]
-    field = np.fft.ifft2(np.fft.fft2(noise) * np.exp(-(fy**2 + fx**2) * (2 * np.pi * 3.0) ** 2 / 2)).real
-    field *= 4.0 / field.std()
-    return (field + 0.1 * rng.standard_normal(field.shape)).astype(np.float32)[None]
-
-
-def noise_logits(case: Case, seed: int) -> NDArray[np.float32]:
-    """Independent normal values times 3."""
-    rng = np.random.default_rng(seed)
-    return (3.0 * rng.standard_normal((1, case.n_classes, *case.low))).astype(np.float32)
-
-
-INPUTS = {"smooth": smooth_logits, "noise": noise_logits}
 
 
 def _load(peer: Peer) -> tuple[Make, Callable[[int], None]]:
@@ -113,9 +41,7 @@ def _load(peer: Peer) -> tuple[Make, Callable[[int], None]]:
     return make, loaded.set_threads
 
 
-def _ours(
-    logits: NDArray[np.float32], size: tuple[int, int], threads: int
-) -> dict[str, Callable[[], Uncertainty]]:
+def _ours(logits: NDArray[np.float32], size: tuple[int, int], threads: int) -> dict[str, Callable[[], Uncertainty]]:
     kept: Uncertainty = alseg.uncertainty(logits, size, measures=_MEASURES, reduce=(), num_threads=threads)
     sums: Uncertainty = alseg.uncertainty(
         logits, size, measures=_MEASURES, maps=False, class_stats=True, num_threads=threads
@@ -162,7 +88,7 @@ def _block(
     quiet: Quiet,
 ) -> tuple[list[Row], list[str]]:
     """All contenders of one case, input and number of threads: rows, and what failed the parity gate."""
-    logits = INPUTS[kind](case, _SEED)
+    logits = INPUTS[kind](case, SEED)
     log.info("bench uncertainty: %s, %s logits, %d thread(s)", case.name, kind, threads)
     rows: dict[str, Row] = {}
     wrong: list[str] = []
@@ -170,8 +96,13 @@ def _block(
 
     def enter(name: str, role: str) -> Row:
         rows[name] = {
-            "id": f"uncertainty/{case.name}/{kind}/{threads}t/{name}", "backend": name, "role": role,
-            "case": case.name, "input": kind, "threads": threads, "error": None,
+            "id": f"uncertainty/{case.name}/{kind}/{threads}t/{name}",
+            "backend": name,
+            "role": role,
+            "case": case.name,
+            "input": kind,
+            "threads": threads,
+            "error": None,
         }
         return rows[name]
 
@@ -196,7 +127,8 @@ def _block(
                 admit(peer.name, *_floor_call(make(logits, case.high)))
                 continue
             call = make(logits, case.high)
-            problem = check_outputs(*call(), expected)
+            entropy, gap, labels = call()
+            problem = check_outputs(entropy, gap, labels, expected)
         except Exception as exc:  # a peer that cannot run is a row with its reason
             row["error"] = error_text(exc)
             log.warning("bench: %s cannot run: %s", peer.name, row["error"])
@@ -210,85 +142,12 @@ def _block(
             rows[name].update(result.milliseconds())
         else:
             rows[name]["error"] = result
-    return _with_ratios(case, list(rows.values())), wrong
+    return add_ratios(case, list(rows.values())), wrong
 
 
 def _floor_call(made: tuple[Callable[[], object], float]) -> tuple[Callable[[], object], str | None, float]:
     call, scale = made
     return call, None, scale
-
-
-def _with_ratios(case: Case, rows: list[Row]) -> list[Row]:
-    ours = next(r for r in rows if r["backend"] == OURS)
-    pixels = case.high[0] * case.high[1]
-    for row in rows:
-        for which in ("median", "min"):
-            row[f"{which}_ratio"] = ratio(row.get(f"{which}_ms"), ours.get(f"{which}_ms"))
-        median = row.get("median_ms")
-        row["mpix_s"] = None if median is None or row["role"] == "floor" else pixels / median / 1e3
-    return rows
-
-
-def _summary(case: Case, kind: str, threads: int, rows: list[Row]) -> Row:
-    """One line a block: our time against the usual form, the best peer and the floors."""
-    ours = next(r for r in rows if r["backend"] == OURS)
-    eager = next((r for r in rows if r["backend"] == EAGER.name), {})
-    peers = [r for r in rows if r["role"] == "peer" and r.get("median_ms") is not None]
-    best = min(peers, key=lambda r: float(r["median_ms"]), default=None)
-    floors = [r for r in rows if r["role"] == "floor" and r["backend"].startswith("floor") and r.get("median_ms")]
-    floor = max(floors, key=lambda r: float(r["median_ms"]), default=None)
-    stated = (case.floor_ms or {}).get(threads)
-    return {
-        "id": f"uncertainty/{case.name}/{kind}/{threads}t",
-        "case": case.name,
-        "input": kind,
-        "threads": threads,
-        "error": ours["error"],
-        "ours_ms": ours.get("median_ms"),
-        "ours_min_ms": ours.get("min_ms"),
-        "eager_ratio": eager.get("median_ratio"),
-        "eager_min_ratio": eager.get("min_ratio"),
-        "best_peer": best["backend"] if best else None,
-        "best_ratio": best["median_ratio"] if best else None,
-        "best_min_ratio": best["min_ratio"] if best else None,
-        "stated_floor_ms": stated,
-        "over_stated_floor": ratio(ours.get("median_ms"), stated),
-        "min_over_stated_floor": ratio(ours.get("min_ms"), stated),
-        "measured_floor_ms": floor["median_ms"] if floor else None,
-        "over_measured_floor": ratio(ours.get("median_ms"), floor["median_ms"]) if floor else None,
-    }
-
-
-_ROW_COLUMNS = [
-    *[("backend", "backend"), ("median_ms", "median ms"), ("iqr_ms", "IQR"), ("min_ms", "min ms"), ("reps", "reps")],
-    *[("mpix_s", "Mpix/s"), ("median_ratio", "x alseg"), ("min_ratio", "x (minima)"), ("setup_s", "set-up s")],
-]
-_SUMMARY_COLUMNS = [
-    *[("case", "case"), ("input", "input"), ("threads", "thr"), ("ours_ms", "alseg ms"), ("ours_min_ms", "min")],
-    *[("eager_ratio", "eager x"), ("best_ratio", "best x"), ("best_peer", "best peer")],
-    *[("stated_floor_ms", "stated floor ms"), ("over_stated_floor", "alseg/stated")],
-    *[("measured_floor_ms", "measured floor ms"), ("over_measured_floor", "alseg/measured")],
-]
-_NOTES = (
-    "Smooth: smooth random fields with confident interiors; noise: independent normal values times 3 (fewer peers).",
-    "Peers give p1 - p2, alseg 1 - (p1 - p2). Logits and outputs are warm in the cache; peers marked 'kept' and "
-    "alseg write into the same memory at every call, the others allocate as their users' code does.",
-    "Stated floor: a throw-away AVX-512 probe on another day's machine of this kind. Measured floor: the larger of "
-    "writing 9 bytes a pixel and of 7 multiply-adds a class and pixel at matrix-product speed, in this run.",
-    "x alseg: time divided by alseg's; below 1 the peer is faster.",
-)
-
-
-def _goals(summaries: list[Row]) -> list[dict[str, Any]]:
-    goals = []
-    for row in (r for r in summaries if r["input"] == "smooth"):
-        where = f"{row['case']}, {row['threads']} thr"
-        goals.append(goal(f"torch eager / alseg, {where}", row["eager_ratio"], 50, at_least=True))
-        if row["case"].startswith("C19-"):
-            goals.append(goal(f"best peer / alseg, {where}", row["best_ratio"], 7, at_least=True))
-        if row["stated_floor_ms"] is not None:
-            goals.append(goal(f"alseg / stated floor, {where}", row["over_stated_floor"], 1.5, at_least=False))
-    return goals
 
 
 def run(
@@ -315,14 +174,15 @@ def run(
     looks = disturbed = 0
     for case in cases:
         for kind, make in INPUTS.items():
-            expected = reference_outputs(make(case, _SEED), case.high)
-            chosen = peers if kind == "smooth" else [p for p in peers if p.in_noise]
+            expected = reference_outputs(make(case, SEED), case.high)
+            chosen = [p for p in peers if kind == "smooth" or p.in_noise]
+            chosen = [p for p in chosen if p.most_classes is None or case.n_classes <= p.most_classes]
             for n in threads:
                 quiet = Quiet(0.2, 1.0) if quick else Quiet()
                 rows, failed = _block(case, kind, n, chosen, expected, quick, quiet)
                 title = f"{case.name}, {kind} logits, {n} thread{'s' if n > 1 else ''}"
-                tables.append(make_table(title, _ROW_COLUMNS, rows))
-                summaries.append(_summary(case, kind, n, rows))
+                tables.append(make_table(title, ROW_COLUMNS, rows))
+                summaries.append(summarise(case, kind, n, rows))
                 wrong += failed
                 looks, disturbed = looks + quiet.looks, disturbed + quiet.disturbed
     result: Result = {
@@ -330,15 +190,15 @@ def run(
         "quick": quick,
         "metadata": facts,
         "method": {
-            "seed": _SEED,
+            "seed": SEED,
             "order": "contenders take turns",
             "quiet": f"{looks - disturbed} of {looks} repetitions began in a quiet moment",
             "cache": "warm",
         },
         "parity": {"ok": not wrong, "failed": wrong},
-        "tables": [*tables, make_table("Summary (ratios of medians)", _SUMMARY_COLUMNS, summaries)],
-        "goals": _goals(summaries),
-        "notes": list(_NOTES),
+        "tables": [*tables, make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries)],
+        "goals": list_goals(summaries),
+        "notes": list(NOTES),
     }
     if save_to is not None:
         result["saved_as"] = str(save_result(result, save_to))

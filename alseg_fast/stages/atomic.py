@@ -137,9 +137,7 @@ def _rename_new(temporary: Path, path: Path) -> bool:
         if exc.errno not in _NO_HARD_LINKS:
             raise
         # No hard links here (FAT, some network and FUSE mounts): the check and the rename are two steps.
-        log.info(
-            "no hard links in %s: do not start several processes on a new RUN at once there", path.parent
-        )
+        log.info("no hard links in %s: do not start several processes on a new RUN at once there", path.parent)
         if path.exists():
             temporary.unlink()
             return False

@@ -75,9 +75,7 @@ def read_exclusions(exclude: Exclude | None, seed: int) -> Exclusions:
         elif isinstance(entry, os.PathLike):
             ids.update(_ids_of_file(Path(entry)))
         else:
-            raise UsageError(
-                f"select: exclude must hold ids (str) or files (Path); got {type(entry).__name__}."
-            )
+            raise UsageError(f"select: exclude must hold ids (str) or files (Path); got {type(entry).__name__}.")
     return Exclusions(ids, seed)
 
 
@@ -120,9 +118,7 @@ def _jsonl_ids(path: Path) -> Iterator[str]:
             try:
                 row = json.loads(line)
             except ValueError as exc:
-                raise RunError(
-                    f"exclude file {path}, line {number} is not JSON: {exc}; correct the line"
-                ) from exc
+                raise RunError(f"exclude file {path}, line {number} is not JSON: {exc}; correct the line") from exc
             if not isinstance(row, dict) or row.get("image_id") is None:
                 raise UsageError(f"exclude file {path}, line {number} has no image_id; add it")
             yield str(row["image_id"])

@@ -82,9 +82,7 @@ def check_same_config(run: Path, made: Mapping[str, Any], asked: Mapping[str, An
     wants = ", ".join(f"{key}={_show(now.get(key))}" for key in keys)
     if len(keys) == 1:
         wants = _show(now.get(keys[0]))
-    raise RunError(
-        f"{run} was made with {had}, this command asks for {wants}; use another --out or --overwrite"
-    )
+    raise RunError(f"{run} was made with {had}, this command asks for {wants}; use another --out or --overwrite")
 
 
 def _show(value: Any) -> str:

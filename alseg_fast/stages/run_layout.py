@@ -67,9 +67,7 @@ def scores_schema(measures: Sequence[str], extra: Sequence[pa.Field] = ()) -> pa
         fields.append(field(f"{measure}_max", pa.float32(), f"{unit}, maximum over the image"))
         fields.append(field(f"{measure}_top", pa.float32(), f"{unit}, mean of the highest 5 % of pixels"))
     fields.append(field("predicted_label", pa.int32(), "class id with the largest class_fraction"))
-    fields.append(
-        field("class_fraction", pa.list_(pa.float32()), "fraction of pixels predicted as each class")
-    )
+    fields.append(field("class_fraction", pa.list_(pa.float32()), "fraction of pixels predicted as each class"))
     for measure in measures:
         unit = f"{measure_unit(measure)}, mean over the pixels predicted as each class"
         fields.append(field(f"class_{measure}", pa.list_(pa.float32()), unit))
@@ -99,9 +97,7 @@ def list_parts(run: Path, kind: str) -> list[int]:
     except FileNotFoundError:
         return []
     except OSError as exc:
-        raise RunError(
-            f"cannot list {run / kind}: {exc.strerror or exc}; check the access to the RUN"
-        ) from exc
+        raise RunError(f"cannot list {run / kind}: {exc.strerror or exc}; check the access to the RUN") from exc
     return sorted(int(match[1]) for name in names if (match := _PART_NAME.match(name)))
 
 
@@ -139,7 +135,5 @@ def map_path(run: Path, measure: str, image_id: str) -> Path:
         or "\0" in image_id
         or (rest == image_id and _BARE_SCHEME.match(image_id))
     ):
-        raise DataError(
-            f"image_id {image_id!r} cannot name a map file; use ids without empty, '.' or '..' parts"
-        )
+        raise DataError(f"image_id {image_id!r} cannot name a map file; use ids without empty, '.' or '..' parts")
     return run / MAPS / measure / f"{image_id}.png"

@@ -72,11 +72,12 @@ class MapFiles:
             raise RunError(f"cannot write {self._temporary.parent}: {why}; {KEEPS_PARTS}") from exc
 
     def _directories(self, paths: list[Path]) -> set[Path]:
-        """The directories from RUN/maps down to the files: each may be a new name in the one above."""
+        """The directories from RUN down to the files: each may be a new name in the one above."""
         found: set[Path] = set()
         for path in paths:
             folder = path.parent
-            while folder not in found and folder != self._run:
+            while folder not in found:
                 found.add(folder)
-                folder = folder.parent
+                if folder != self._run:
+                    folder = folder.parent
         return found

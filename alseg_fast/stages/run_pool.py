@@ -29,9 +29,7 @@ def pool_snapshot(path: Path, info: Mapping[str, Any], pool: pa.Table) -> pa.Tab
     snapshot = read_pool(file)
     if snapshot is None or pool_digest(snapshot) != info["pool"]["digest"]:
         if pool_digest(pool) != info["pool"]["digest"]:
-            raise RunError(
-                f"{file} is missing or damaged and the pool has changed; use another --out or --overwrite"
-            )
+            raise RunError(f"{file} is missing or damaged and the pool has changed; use another --out or --overwrite")
 
         def write(sink: BinaryIO) -> None:
             with pa.ipc.new_file(sink, pool.schema) as writer:
@@ -96,11 +94,7 @@ def check_same_pool(run: Path, made: pa.Table, asked: pa.Table) -> None:
     before, now = _keys(made, columns), _keys(asked, columns)
     added = now.select(["image_id"]).join(before.select(["image_id"]), "image_id", join_type="left anti")
     removed = before.select(["image_id"]).join(now.select(["image_id"]), "image_id", join_type="left anti")
-    told = [
-        _name_images(table, what)
-        for table, what in ((added, "added"), (removed, "removed"))
-        if table.num_rows
-    ]
+    told = [_name_images(table, what) for table, what in ((added, "added"), (removed, "removed")) if table.num_rows]
     both = before.join(now, "image_id", join_type="inner", right_suffix="_now")
     changed = np.zeros(both.num_rows, bool)
     for name in columns[1:]:

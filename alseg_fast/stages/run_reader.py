@@ -40,9 +40,7 @@ def read_info(run: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_bytes())
     except FileNotFoundError as exc:
-        raise RunError(
-            f"{run} is not a run: it has no run.json; give the --out of an alseg score command"
-        ) from exc
+        raise RunError(f"{run} is not a run: it has no run.json; give the --out of an alseg score command") from exc
     except (OSError, ValueError) as exc:
         raise RunError(f"cannot read {path}: {exc}; score the pool into another --out") from exc
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):
@@ -206,6 +204,4 @@ class Run:
 
 
 def _damaged(path: Path, exc: Exception) -> RunError:
-    return RunError(
-        f"cannot read {path}: {exc}; run the same alseg score command again, it repairs damaged parts"
-    )
+    return RunError(f"cannot read {path}: {exc}; run the same alseg score command again, it repairs damaged parts")

@@ -28,9 +28,7 @@ def refuse_foreign_directory(run: Path) -> None:
     others = sorted(name for name in names if name != _EMPTY_DISK and not is_temp_name(name))
     # Asked again after the listing: another process may have begun the RUN in between, run.json first.
     if others and not (run / layout.RUN_JSON).exists():
-        raise RunError(
-            f"{run} is not empty and not a run (it has {others[0]} and no run.json); choose another --out"
-        )
+        raise RunError(f"{run} is not empty and not a run (it has {others[0]} and no run.json); choose another --out")
 
 
 def wipe_run(run: Path) -> None:

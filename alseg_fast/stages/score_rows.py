@@ -48,9 +48,7 @@ def scores_table(rows: Rows, schema: pa.Schema, shard: pa.Table, n_classes: int)
             if field.name != "class_fraction":
                 column = _nan_to_null(column)
         elif column.null_count and _is_required(field.name, schema):
-            raise UsageError(
-                f"commit: {field.name} must be given for every row; got {column.null_count} nulls."
-            )
+            raise UsageError(f"commit: {field.name} must be given for every row; got {column.null_count} nulls.")
         columns.append(_as_array(column))
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -65,9 +63,7 @@ def failures_table(failures: Sequence[Mapping[str, Any]], shard: pa.Table) -> pa
     for at, place in _pool_order([failure["image_id"] for failure in failures], shard):
         failure = failures[at]
         if failure["stage"] not in FAILURE_STAGES:
-            raise UsageError(
-                f"commit: stage must be one of {', '.join(FAILURE_STAGES)}; got {failure['stage']}."
-            )
+            raise UsageError(f"commit: stage must be one of {', '.join(FAILURE_STAGES)}; got {failure['stage']}.")
         error = " ".join(str(failure["error"]).split())[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
         rows.append({**failure, "uri": uris[place], "error": error})
     return pa.Table.from_pylist(rows, failures_schema())
@@ -118,9 +114,7 @@ def _is_required(name: str, schema: pa.Schema) -> bool:
 def _check_lengths(name: str, column: pa.Array, n_classes: int) -> None:
     wrong = pc.unique(pc.list_value_length(column)).to_pylist()
     if any(length not in (n_classes, None) for length in wrong):
-        raise UsageError(
-            f"commit: {name} must have one entry a class [C] = [{n_classes}]; got lengths {wrong}."
-        )
+        raise UsageError(f"commit: {name} must have one entry a class [C] = [{n_classes}]; got lengths {wrong}.")
 
 
 def _nan_to_null(column: pa.Array) -> pa.Array:

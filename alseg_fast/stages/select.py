@@ -150,13 +150,9 @@ def _checked_target(out: str | os.PathLike[str] | None) -> Path | None:
         return None
     target = Path(out)
     if not target.parent.is_dir():
-        raise RunError(
-            f"cannot write {target}: the directory {target.parent} does not exist; make it or change --out"
-        )
+        raise RunError(f"cannot write {target}: the directory {target.parent} does not exist; make it or change --out")
     if target.is_dir():
-        raise RunError(
-            f"cannot write {target}: it is a directory; give a file name such as {target / 'batch.parquet'}"
-        )
+        raise RunError(f"cannot write {target}: it is a directory; give a file name such as {target / 'batch.parquet'}")
     return target
 
 
@@ -184,9 +180,7 @@ def _resolve(run: Run, strategy: str, measure: str) -> tuple[Strategy, str]:
     return chooser, column
 
 
-def _image_candidates(
-    run: Run, columns: Sequence[str], excluded: Exclusions, seed: int
-) -> Iterator[Candidates]:
+def _image_candidates(run: Run, columns: Sequence[str], excluded: Exclusions, seed: int) -> Iterator[Candidates]:
     """Whole images at cost 1, in blocks large enough for vectorised work."""
     names = ["image_id", "uri", *(name for name in columns if name not in ("image_id", "uri"))]
     for table in _blocks(run.score_batches(names)):
@@ -224,6 +218,4 @@ def _batch_table(picks: Picks, facts: dict[str, str | int]) -> pa.Table:
 def _write_batch(path: Path, batch: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(batch, sink, compression="zstd")
-    write_atomic(
-        path, sink.getvalue().to_pybytes(), advice="make room or fix the access there, or change --out"
-    )
+    write_atomic(path, sink.getvalue().to_pybytes(), advice="make room or fix the access there, or change --out")

@@ -271,9 +271,7 @@ def _check_existing(path: Path, asked: dict[str, Any], pool: pa.Table) -> dict[s
             )
         check_same_pool(path, snapshot, pool)
     if made.get("alseg_version") != __version__:
-        log.warning(
-            "%s was begun by alseg-fast %s and goes on with %s", path, made.get("alseg_version"), __version__
-        )
+        log.warning("%s was begun by alseg-fast %s and goes on with %s", path, made.get("alseg_version"), __version__)
     if made["shard_size"] != asked["shard_size"]:
         log.info("%s keeps its %d images a part", path, made["shard_size"])
     return made

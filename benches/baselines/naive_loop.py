@@ -36,7 +36,9 @@ class Preprocess:
     def __call__(self, path: Path) -> NDArray[np.float32]:
         height, width = self.size
         image = Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-        x = (np.asarray(image, np.float32) * self.scale - np.float32(self.mean)) / np.float32(self.std)
+        x = (np.asarray(image, np.float32) * self.scale - np.array(self.mean, np.float32)) / np.array(
+            self.std, np.float32
+        )
         return np.ascontiguousarray(x.transpose(2, 0, 1), np.float32)
 
 

@@ -5,6 +5,8 @@ As exported from torch (Softmax over channels, TopK, ArgMax) ONNX Runtime needs 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ def set_threads(threads: int) -> None:
 def _graph(n_classes: int, size: tuple[int, int]) -> bytes:
     nodes = []
 
-    def op(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def op(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
@@ -50,7 +52,7 @@ def _graph(n_classes: int, size: tuple[int, int]) -> bytes:
     op("Sub", ["one", "share"], "lead")
     op("Div", ["lead", "total"], "gap")
     op("ArgMax", ["up"], "labels", axis=1, keepdims=0)
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "up_shape": np.array([1, n_classes, *size], np.int64),
         "channel": np.array([1], np.int64),
         "one": np.array(1, np.float32),
@@ -77,9 +79,7 @@ def rewritten(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = _threads
     settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        _graph(logits.shape[1], size), settings, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(_graph(logits.shape[1], size), settings, providers=["CPUExecutionProvider"])
 
     def call() -> Outputs:
         entropy, gap, labels = session.run(None, {"z": logits})

@@ -134,19 +134,25 @@ struct Pixels {
 // With t = z - max (base 2): entropy = ln S - ln 2 (sum t 2^t) / S, p1 = 1 / S, p2 = 2^(t of the second) / S.
 template <bool kNarrow, bool kTop2, bool kArg>
 inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  // Copies on the stack: a store through a float pointer could change anything else, for all the compiler knows.
+  const int64_t classes = job.n_classes, pitch = s.pitch;
+  const float *value = s.value, *diff = s.diff;
+  float* const row = s.z;
   vf first[kBlocks], second[kBlocks];
   vi arg[kBlocks];
   for (int b = 0; b < kBlocks; ++b) {
-    const vf z = sample<kNarrow>(s.value, s.diff, k, b);
-    store(s.z + b * kLanes, z);
+    const vf z = sample<kNarrow>(value, diff, k, b);
+    store(row + b * kLanes, z);
     first[b] = z;
     second[b] = splat(-3.0e38f);
     arg[b] = vi{};
   }
-  for (int64_t c = 1; c < job.n_classes; ++c) {
+  for (int64_t c = 1; c < classes; ++c) {
+    value += pitch;
+    diff += pitch;
     for (int b = 0; b < kBlocks; ++b) {
-      const vf z = sample<kNarrow>(s.value + c * s.pitch, s.diff + c * s.pitch, k, b);
-      store(s.z + c * kStep + b * kLanes, z);
+      const vf z = sample<kNarrow>(value, diff, k, b);
+      store(row + c * kStep + b * kLanes, z);
       if (kArg) arg[b] = z > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       if (kTop2) second[b] = vmax(second[b], vmin(z, first[b]));
       first[b] = vmax(first[b], z);
@@ -156,9 +162,9 @@ inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Col
   if (!job.measures) return;
   vf total[kBlocks], moment[kBlocks];
   for (int b = 0; b < kBlocks; ++b) total[b] = moment[b] = vf{};
-  for (int64_t c = 0; c < job.n_classes; ++c) {
+  for (int64_t c = 0; c < classes; ++c) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf t = load(s.z + c * kStep + b * kLanes) - first[b];
+      const vf t = load(row + c * kStep + b * kLanes) - first[b];
       const vf e = exp2_nonpositive(t);
       total[b] += e;
       moment[b] += t * e;

@@ -187,7 +187,7 @@ def test_extreme_logits_stay_finite(simd_level):
     assert u.scores["entropy_mean"][0] == pytest.approx(math.log(2), abs=1e-5)
 
 
-def test_half_precision_subnormals_and_bfloat16():
+def test_torch_half_precision_subnormals_and_bfloat16():
     torch = pytest.importorskip("torch", reason="torch tensors need torch")
     z = scores_for("softmax", (1, 5, 4, 4), seed=2)
     tiny = (z * 1e-6).astype(np.float16)

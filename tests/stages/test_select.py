@@ -258,6 +258,14 @@ def test_a_batch_has_the_contract_columns_and_says_why(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("rank", "total", "text"),
+    [(1, 1, "100.0 %"), (3, 1017, "0.3 %"), (1, 10_000, "0.01 %"), (1, 10_000_000, "0.00001 %")],
+)
+def test_a_reason_gives_the_share_as_a_plain_number(rank: int, total: int, text: str) -> None:
+    assert top._percent(rank, total) == text
+
+
 def test_a_random_pick_names_its_number_and_seed(tmp_path: Path) -> None:
     run = make_run(tmp_path, {"a": 0.0, "b": 0.0})
     row = select(run, budget=1, strategy="random", seed=5).to_pylist()[0]

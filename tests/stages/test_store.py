@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from alseg_fast.errors import DataError, RunError, UsageError
 from alseg_fast.stages import atomic, run_finish, run_layout
 from alseg_fast.stages.run_pool import pool_digest
+from alseg_fast.stages.run_reader import count_run
 from alseg_fast.stages.store import RunWriter, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -319,6 +320,7 @@ def test_a_damaged_part_is_scored_again(
     part = tmp_path / "run" / kind / "part-00001.parquet"
     content = part.read_bytes()
     part.write_bytes({"empty": b"", "cut": content[:-9], "zeros": bytes(len(content))}[damage])
+    assert count_run(tmp_path / "run", 3) == {"rows": 6, "failures": 0, "parts_done": 2}
     with caplog.at_level(logging.WARNING, "alseg"):
         assert list(open_writer(tmp_path / "run").pending()) == [1]
     assert f"{part} is damaged; its images are scored again" in caplog.messages
@@ -716,6 +718,38 @@ def test_a_file_that_may_not_grow_is_a_clean_error(tmp_path: Path) -> None:
     ]
     assert leftovers(tmp_path) == []
     assert list(open_writer(tmp_path).pending()) == [1, 2]
+
+
+def test_the_scores_part_is_renamed_last_and_all_else_is_on_disk_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = open_writer(tmp_path)
+    done: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(fd: int) -> None:
+        done.append("fsync " + os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path))
+        real_fsync(fd)
+
+    def replace(source: Any, target: Any) -> None:
+        done.append("rename " + os.path.relpath(target, tmp_path))
+        real_replace(source, target)
+
+    score_shard(writer, 1)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    writer.write_map("labels", "set0/image_0000.jpg", b"x")
+    score_shard(writer, 0, broken=("set1/image_0001.jpg",))
+    last = done.index("rename scores/part-00000.parquet")
+    assert done[last - 1].startswith("fsync scores/.")
+    assert done[last + 1 :] == ["fsync scores"]
+    for folder in ("set0/image_0000.jpg.png", "set0", "", ".."):
+        assert "fsync " + os.path.normpath(f"maps/labels/{folder}") in done[:last]
+    failures = done.index("rename failures/part-00000.parquet")
+    assert done[failures - 1].startswith("fsync failures/.")
+    assert done[failures + 1] == "fsync failures"
+    assert failures < last
+    assert done.index("rename maps/labels/set0/image_0000.jpg.png") < failures
 
 
 # --- maps ---

@@ -127,7 +127,9 @@ def _scores(table: pa.Table | None) -> list[float]:
 
 def _percent(rank: int, total: int) -> str:
     percent = 100.0 * rank / total
-    return f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %"
+    if percent >= 0.1:
+        return f"{percent:.1f} %"
+    return np.format_float_positional(percent, precision=1, fractional=False, trim="-") + " %"
 
 
 def _or_empty(table: pa.Table | None) -> pa.Table:

@@ -38,8 +38,8 @@ sanitize: $(VENV)/.installed-$(TEST_EXTRAS)
 	cp -R kernels $(SAN)/package/alseg_fast/kernels && cp $(SAN)/cmake/_native*.so $(SAN)/package/alseg_fast/
 	@# -S: without the hook of the editable install, which would find the normal build first.
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	  PYTHONPATH="$(SAN)/package:$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
-	  $(BIN)/python -S -m pytest -q -o addopts=--import-mode=importlib -p no:cacheprovider tests/ops -k 'not torch'
+	  PYTHONPATH="$(abspath $(SAN))/package:$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  $(BIN)/python -S -P -m pytest -q -o addopts=--import-mode=importlib -p no:cacheprovider tests/ops -k 'not torch'
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

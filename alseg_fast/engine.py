@@ -418,4 +418,10 @@ def versions() -> dict[str, str]:
 
 def peak_rss_bytes() -> int:
     """Highest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        # Right too, but on Linux it may be a larger parent's, from before this program was started.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    high = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(high.split()[1]) * 1024

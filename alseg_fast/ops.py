@@ -26,6 +26,7 @@ from .kernels.uncertainty.common import NOT_FINITE, OUT_OF_RANGE, Raw, Request
 from .types import ACTIVATIONS, MEASURES, REDUCTIONS, Uncertainty
 
 _MAX_CLASSES = 65535
+_LOGIT_DTYPES = (np.dtype(np.float32), np.dtype(np.float16))
 
 
 @cache
@@ -106,7 +107,7 @@ def uncertainty(
     torch_input = is_torch(logits)
     device = logits.device.type if torch_input else "cpu"
     array, bfloat16 = _torch_view(name, logits, device) if torch_input else (np.asarray(logits), False)
-    if not bfloat16:
+    if not bfloat16 and array.dtype not in _LOGIT_DTYPES:
         fix = "Convert with logits.astype(np.float32)."
         check_dtype(name, "logits", array.dtype, ("float32", "float16"), fix)
     check_ndim(name, "logits", array, (4,), "[N, C, h, w]")
@@ -200,22 +201,24 @@ def _reusable(name: str, out: Uncertainty, request: Request, shape: tuple[int, .
 
 
 def _check_status(name: str, status: NDArray[np.uint8], nan_policy: str) -> None:
+    if nan_policy == "mark" or not status.any():
+        return
     outside = np.flatnonzero(status & OUT_OF_RANGE)
-    if len(outside) and nan_policy == "raise":
+    if len(outside):
         raise DataError(
             f"{name}: logits must lie in 0..1 with activation='probabilities'; images {outside[:5].tolist()} do not. "
             "Use activation='softmax' or 'sigmoid' for raw scores."
         )
     broken = np.flatnonzero(status & NOT_FINITE)
-    if len(broken) and nan_policy == "raise":
-        raise DataError(
-            f"{name}: logits must be finite; images {broken[:5].tolist()} hold NaN or inf. "
-            "Check the model on them, or pass nan_policy='mark'."
-        )
+    raise DataError(
+        f"{name}: logits must be finite; images {broken[:5].tolist()} hold NaN or inf. "
+        "Check the model on them, or pass nan_policy='mark'."
+    )
 
 
 def _assemble(raw: Raw, request: Request, reductions: tuple[str, ...]) -> Uncertainty:
     finite = raw.status == 0
+    broken = None if finite.all() else ~finite
     columns = {"mean": raw.mean, "max": raw.max, "top": raw.top}
     scores: dict[str, Any] = {}
     for measure in request.measures:
@@ -223,18 +226,21 @@ def _assemble(raw: Raw, request: Request, reductions: tuple[str, ...]) -> Uncert
             column = columns[reduction]
             assert column is not None
             values = column[:, MEASURES.index(measure)].astype(np.float32)
-            values[~finite] = np.nan
+            if broken is not None:
+                values[broken] = np.nan
             scores[f"{measure}_{reduction}"] = values
     fraction, means = None, {}
     if raw.class_count is not None and raw.class_sum is not None:
         pixels = request.size[0] * request.size[1]
         fraction = (raw.class_count / pixels).astype(np.float32)
-        fraction[~finite] = np.nan
+        if broken is not None:
+            fraction[broken] = np.nan
         with np.errstate(invalid="ignore", divide="ignore"):
             for measure in request.measures:
                 mean = raw.class_sum[:, MEASURES.index(measure)] / raw.class_count
+                if broken is not None:
+                    mean[broken] = np.nan
                 means[measure] = mean.astype(np.float32)
-                means[measure][~finite] = np.nan
     return Uncertainty(raw.maps, raw.labels, scores, fraction, means, finite, (request, raw))
 
 

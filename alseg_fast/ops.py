@@ -133,6 +133,7 @@ def uncertainty(
         labels=bool(maps if labels is None else labels),
         class_stats=bool(class_stats),
         top_fraction=top_fraction if "top" in reductions and chosen else None,
+        sums="mean" in reductions or "max" in reductions,
         num_threads=check_threads(name, num_threads),
         bfloat16=bfloat16,
     )

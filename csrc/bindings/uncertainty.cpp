@@ -174,7 +174,7 @@ void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t>
                  unsigned measures, bool align_corners, std::tuple<double, double, double, double> box,
                  const std::vector<py::object>& maps, const py::object& labels, const py::object& mean,
                  const py::object& max, const py::object& top, const py::object& class_count,
-                 const py::object& class_sum, const py::object& status, int64_t top_count, int num_threads) {
+                 const py::object& class_sum, const py::object& status, int64_t top_count, bool sums, int num_threads) {
   if (logits.ndim() != 4) throw py::value_error("logits must have 4 dimensions");
   if (dtype < 0 || dtype > 2) throw py::value_error("unknown dtype code");
   const py::ssize_t item = dtype == 0 ? 4 : 2;
@@ -226,6 +226,7 @@ void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t>
   if (out.class_sum) std::fill(out.class_sum, out.class_sum + n * k * n_labels, 0.0);
   job.labels = out.labels;
   job.class_stats = out.class_count != nullptr;
+  job.sums = sums;
 
   const Axis columns(job.in_w, job.out_w, std::get<1>(box), std::get<3>(box), align_corners);
   const Axis rows(job.in_h, job.out_h, std::get<0>(box), std::get<2>(box), align_corners);
@@ -246,6 +247,6 @@ void register_uncertainty(py::module_& m) {
   m.def("uncertainty", &uncertainty, py::arg("logits"), py::arg("dtype"), py::arg("size"), py::arg("activation"),
         py::arg("measures"), py::arg("align_corners"), py::arg("box"), py::arg("maps"), py::arg("labels"),
         py::arg("mean"), py::arg("max"), py::arg("top"), py::arg("class_count"), py::arg("class_sum"),
-        py::arg("status"), py::arg("top_count"), py::arg("num_threads"),
+        py::arg("status"), py::arg("top_count"), py::arg("sums"), py::arg("num_threads"),
         "Fill the given arrays; see kernels/uncertainty/native_cpu.py.");
 }

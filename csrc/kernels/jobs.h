@@ -31,6 +31,7 @@ struct UncertaintyJob {
   void* labels;                                // [H, W] or null
   int label_bytes;                             // 1 or 2
   bool class_stats;
+  bool sums;                                   // whether ChunkSums::sum and ::max are wanted
 };
 
 // x_index and x_frac are readable to this many entries past W (the widest block of any level).

@@ -313,6 +313,20 @@ inline void add_row(const float* row, int64_t width, double* sum, float* max) {
   *max = best > *max ? best : *max;
 }
 
+// The last, partial step goes through a buffer: a map row ends where it ends.
+void store_tail(const UncertaintyJob& job, const Pixels& pixels, int64_t x, float* const* measure_row, char* label_row) {
+  const size_t left = static_cast<size_t>(job.out_w - x);
+  float tail[kStep];
+  for (int m = 0; m < kMeasures; ++m) {
+    if (!(job.measures >> m & 1u)) continue;
+    for (int b = 0; b < kBlocks; ++b) store(tail + b * kLanes, pixels.measure[m][b]);
+    std::memcpy(measure_row[m] + x, tail, left * sizeof(float));
+  }
+  if (!label_row) return;
+  for (int b = 0; b < kBlocks; ++b) store_labels(tail, job.label_bytes, b * kLanes, pixels.label[b]);
+  std::memcpy(label_row + x * job.label_bytes, tail, left * static_cast<size_t>(job.label_bytes));
+}
+
 template <bool kNarrow, bool kTop2, bool kArg>
 inline void block(const UncertaintyJob& job, const Scratch& s, int64_t x, Pixels* out) {
   const Columns k = columns_at(job, x);
@@ -375,32 +389,21 @@ void rows_of(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums&
       measure_row[m] = job.maps[m] ? job.maps[m] + y * job.out_w : s.measure[m];
     char* label_row = job.labels ? static_cast<char*>(job.labels) + y * job.out_w * job.label_bytes
                                  : reinterpret_cast<char*>(s.labels);
-    Pixels pixels;
-    int64_t x = 0;
-    for (; x + kStep <= job.out_w; x += kStep) {
+    for (int64_t x = 0; x < job.out_w; x += kStep) {
+      Pixels pixels;
       block<kNarrow, kTop2, kArg>(job, rows, x, &pixels);
-      for (int m = 0; m < kMeasures; ++m)
-        if (job.measures >> m & 1u)
-          for (int b = 0; b < kBlocks; ++b) store(measure_row[m] + x + b * kLanes, pixels.measure[m][b]);
-      if (want_labels)
-        for (int b = 0; b < kBlocks; ++b) store_labels(label_row, job.label_bytes, x + b * kLanes, pixels.label[b]);
-    }
-    if (x < job.out_w) {  // the last, partial step goes through a buffer: a map row ends where it ends
-      block<kNarrow, kTop2, kArg>(job, rows, x, &pixels);
-      const size_t left = static_cast<size_t>(job.out_w - x);
-      float tail[kStep];
-      for (int m = 0; m < kMeasures; ++m) {
-        if (!(job.measures >> m & 1u)) continue;
-        for (int b = 0; b < kBlocks; ++b) store(tail + b * kLanes, pixels.measure[m][b]);
-        std::memcpy(measure_row[m] + x, tail, left * sizeof(float));
-      }
-      if (want_labels) {
-        for (int b = 0; b < kBlocks; ++b) store_labels(tail, job.label_bytes, b * kLanes, pixels.label[b]);
-        std::memcpy(label_row + x * job.label_bytes, tail, left * static_cast<size_t>(job.label_bytes));
+      if (x + kStep <= job.out_w) {
+        for (int m = 0; m < kMeasures; ++m)
+          if (job.measures >> m & 1u)
+            for (int b = 0; b < kBlocks; ++b) store(measure_row[m] + x + b * kLanes, pixels.measure[m][b]);
+        if (want_labels)
+          for (int b = 0; b < kBlocks; ++b) store_labels(label_row, job.label_bytes, x + b * kLanes, pixels.label[b]);
+      } else {
+        store_tail(job, pixels, x, measure_row, want_labels ? label_row : nullptr);
       }
     }
     for (int m = 0; m < kMeasures; ++m)
-      if (job.measures >> m & 1u) add_row(measure_row[m], job.out_w, sums.sum + m, sums.max + m);
+      if (job.sums && (job.measures >> m & 1u)) add_row(measure_row[m], job.out_w, sums.sum + m, sums.max + m);
     if (job.class_stats) {
       if (job.label_bytes == 1) {
         add_classes(job, reinterpret_cast<const uint8_t*>(label_row), measure_row, sums);

@@ -25,6 +25,7 @@ class Request:
     labels: bool
     class_stats: bool
     top_fraction: float | None  # None: the top mean is not wanted
+    sums: bool  # the mean and max are wanted
     num_threads: int  # 0: all CPUs of this process
     bfloat16: bool = False  # logits are the bits of bfloat16 in a uint16 array
 

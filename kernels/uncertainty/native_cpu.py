@@ -48,6 +48,7 @@ def uncertainty(logits: NDArray[Any], request: Request, out: Raw | None = None) 
         out.class_sum,
         out.status,
         request.top_count,
+        request.sums,
         request.num_threads,
     )
     return out

@@ -38,6 +38,7 @@ def request_for(z, size, activation, **changes):
         "labels": True,
         "class_stats": True,
         "top_fraction": 0.05,
+        "sums": True,
         "num_threads": 1,
     }
     return Request(**{**values, **changes})

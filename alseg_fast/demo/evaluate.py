@@ -97,13 +97,11 @@ class PixelCounts:
         for name, array in (("heatmap", heatmap), ("labels", labels), ("truth", truth)):
             if array.ndim != 2 or array.size == 0:
                 raise ShapeError(
-                    f"PixelCounts.add: {name} must have shape [H, W]; got {list(array.shape)}. "
-                    "Pass one image."
+                    f"PixelCounts.add: {name} must have shape [H, W]; got {list(array.shape)}. Pass one image."
                 )
         if heatmap.dtype != np.uint8:
             raise DtypeError(
-                f"PixelCounts.add: heatmap must be uint8; got {heatmap.dtype}. "
-                "Quantise it to 256 levels first."
+                f"PixelCounts.add: heatmap must be uint8; got {heatmap.dtype}. Quantise it to 256 levels first."
             )
         wrong = resize_nearest(labels, truth.shape) != truth
         level = resize_nearest(heatmap, truth.shape)
@@ -142,8 +140,7 @@ def resize_nearest(array: npt.NDArray[np.generic], size: tuple[int, ...]) -> npt
     if array.shape == tuple(size):
         return array
     rows, columns = (
-        (2 * np.arange(to, dtype=np.int64) + 1) * have // (2 * to)
-        for have, to in zip(array.shape, size, strict=True)
+        (2 * np.arange(to, dtype=np.int64) + 1) * have // (2 * to) for have, to in zip(array.shape, size, strict=True)
     )
     resized: npt.NDArray[np.generic] = array[rows[:, None], columns[None, :]]
     return resized
@@ -177,8 +174,7 @@ def selection_gain(error_rates: Mapping[str, float], picked: Collection[str]) ->
     unknown = [i for i in ids if i not in error_rates]
     if unknown:
         raise RangeError(
-            f"selection_gain: picked must be in error_rates; got {unknown[0]!r}. "
-            "Pass the rates of the whole pool."
+            f"selection_gain: picked must be in error_rates; got {unknown[0]!r}. Pass the rates of the whole pool."
         )
     rates = np.array(list(error_rates.values()), np.float64)
     if not np.isfinite(rates).all() or rates.sum() <= 0:
@@ -228,9 +224,7 @@ def mean_iou(counts: npt.NDArray[np.integer]) -> float:
         ShapeError: counts is not square. RangeError: no pixel was counted.
     """
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
-        raise ShapeError(
-            f"mean_iou: counts must be [C, C]; got {list(counts.shape)}. Pass the sum of confusion()."
-        )
+        raise ShapeError(f"mean_iou: counts must be [C, C]; got {list(counts.shape)}. Pass the sum of confusion().")
     hit = np.diag(counts).astype(np.float64)
     union = counts.sum(0) + counts.sum(1) - hit
     if not (union > 0).any():

@@ -36,9 +36,7 @@ def spoil(rgb: Any, rng: np.random.Generator, degree: float, kinds: tuple[str, .
         noise += 30 * degree
         rgb = rgb.filter(ImageFilter.BoxBlur(share(between(rng, 0.3, 1)) * 4 * degree * min(rgb.size) / 480))
     # A slow light gradient over the whole picture, then one look-up per channel, then grain.
-    field = noise_plane(rng, rgb.size, max(64, max(rgb.size) // 2)).point(
-        [210 + v * 45 // 255 for v in range(256)]
-    )
+    field = noise_plane(rng, rgb.size, max(64, max(rgb.size) // 2)).point([210 + v * 45 // 255 for v in range(256)])
     rgb = ImageChops.multiply(rgb, Image.merge("RGB", (field, field, field)))
     rgb = rgb.point([min(255, round(v * gain * t + lift)) for t in tone for v in range(256)])
     image = np.asarray(_add_grain(rgb, rng, round(noise)))

@@ -108,9 +108,7 @@ class _GraphWriter:
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
-    def conv(
-        self, x: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, output: str | None = None
-    ) -> str:
+    def conv(self, x: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, output: str | None = None) -> str:
         """A convolution, with the normalisation that follows it folded into its weights (in float64)."""
         weight = conv.weight.detach().double()
         bias = torch.zeros(conv.out_channels).double() if conv.bias is None else conv.bias.detach().double()

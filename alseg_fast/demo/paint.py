@@ -138,9 +138,7 @@ class Sprite:
         if solid:
             self._on_mask.rectangle(at, fill=255)
 
-    def ellipse(
-        self, cx: float, cy: float, rx: float, ry: float, colour: Colour, *, solid: bool = True
-    ) -> None:
+    def ellipse(self, cx: float, cy: float, rx: float, ry: float, colour: Colour, *, solid: bool = True) -> None:
         """Fill an ellipse; radii are shares of the width and of the height."""
         at = self._at([(cx - rx, cy - ry), (cx + rx, cy + ry)])
         self._on_rgb.ellipse(at, fill=colour)
@@ -157,9 +155,7 @@ class Sprite:
         """Fray the outline with noise, as leaves do; amount is a share of the smaller side."""
         radius = max(1.0, round(amount * min(self._sx, self._sy)))
         soft = self.mask.filter(ImageFilter.BoxBlur(radius))
-        noise = noise_plane(rng, (self.width, self.height), max(2, cell)).resize(
-            soft.size, Image.Resampling.NEAREST
-        )
+        noise = noise_plane(rng, (self.width, self.height), max(2, cell)).resize(soft.size, Image.Resampling.NEAREST)
         self.mask = Image.blend(soft, noise, 0.375).point([255 if v > 124 else 0 for v in range(256)])
         self.mask = ImageChops.multiply(self.mask, soft.point([0 if v < 24 else 255 for v in range(256)]))
 

@@ -94,13 +94,9 @@ def draw_scene(seed: int, *, size: tuple[int, int] = (480, 640), hard: float | N
     if seed < 0:
         raise RangeError(f"draw_scene: seed must be at least 0; got {seed}. Give a non-negative seed.")
     if not (32 <= h <= 8192 and 32 <= w <= 8192):
-        raise RangeError(
-            f"draw_scene: size must be (h, w), each 32..8192; got {size}. Give a size in that range."
-        )
+        raise RangeError(f"draw_scene: size must be (h, w), each 32..8192; got {size}. Give a size in that range.")
     if hard is not None and not 0 <= hard <= 1:
-        raise RangeError(
-            f"draw_scene: hard must be between 0 and 1; got {hard}. Give None or a value in that range."
-        )
+        raise RangeError(f"draw_scene: hard must be between 0 and 1; got {hard}. Give None or a value in that range.")
     layout, grading = (np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2))
     drawn = between(grading, 0.3, 1.0) if grading.random() < HARD_SHARE else 0.0
     degree = drawn if hard is None else float(hard)

@@ -42,9 +42,7 @@ def paint_sky(canvas: Canvas, horizon: int, sky_id: int) -> Colour:
     return low
 
 
-def paint_ridge(
-    canvas: Canvas, base: int, height: int, class_id: int, colour: Colour, *, jagged: bool
-) -> None:
+def paint_ridge(canvas: Canvas, base: int, height: int, class_id: int, colour: Colour, *, jagged: bool) -> None:
     """A far mountain range (jagged) or line of trees, from side to side, its foot at row ``base``."""
     rng = canvas.rng
     count = 10 if jagged else 40
@@ -64,8 +62,7 @@ def paint_ground(canvas: Canvas, horizon: int, ground_id: int) -> Colour:
     dark, light = pick(rng, _GROUNDS)
     shift = int(rng.integers(-10, 11))
     dark, light = (
-        mix(c, (255, 255, 255) if shift > 0 else (0, 0, 0), abs(shift) / 100)
-        for c in (mix(dark, light, 0.2), light)
+        mix(c, (255, 255, 255) if shift > 0 else (0, 0, 0), abs(shift) / 100) for c in (mix(dark, light, 0.2), light)
     )
     side = canvas.height
     source = np.asarray(noise_plane(rng, (side, side), canvas.scaled(40)))
@@ -107,9 +104,7 @@ def _paint_road(canvas: Canvas, horizon: int) -> None:
     draw = ImageDraw.Draw(marks)
     for dash in range(7):
         t0, t1 = (dash / 7) ** 2, ((dash + 0.5) / 7) ** 2
-        ends = [
-            (far + (near - far) * t, horizon + (h - horizon) * t, 0.004 * w + 0.012 * w * t) for t in (t0, t1)
-        ]
+        ends = [(far + (near - far) * t, horizon + (h - horizon) * t, 0.004 * w + 0.012 * w * t) for t in (t0, t1)]
         (xa, ya, wa), (xb, yb, wb) = ends
         draw.polygon(
             [
@@ -137,14 +132,8 @@ def paint_water(canvas: Canvas, horizon: int, water_id: int, sky: Colour) -> Non
         top = horizon + between(rng, 0.02, 0.4) * rows
         low = top + between(rng, 0.2, 0.45) * rows if kind == 1 else h + 20
         slope = between(rng, -0.12, 0.12) * rows
-        upper = [
-            (round(i * w / 12), round(top + slope * i / 12 + between(rng, -0.02, 0.02) * rows))
-            for i in range(13)
-        ]
-        lower = [
-            (round(i * w / 12), round(low - slope * i / 12 + between(rng, -0.02, 0.02) * rows))
-            for i in range(13)
-        ]
+        upper = [(round(i * w / 12), round(top + slope * i / 12 + between(rng, -0.02, 0.02) * rows)) for i in range(13)]
+        lower = [(round(i * w / 12), round(low - slope * i / 12 + between(rng, -0.02, 0.02) * rows)) for i in range(13)]
         draw.polygon([*upper, *reversed(lower)], fill=255)
     top_row = Image.new("L", (w, horizon)) if horizon else None
     if top_row is not None:

@@ -67,9 +67,7 @@ def draw_building(rng: np.random.Generator, width: float, height: float, *, lit:
         ridge = between(rng, 0.3, 0.5) * side
         sprite.polygon([(0, top), (ridge, 0), (side, top)], roof)
         if side < 1:
-            sprite.polygon(
-                [(ridge, 0), (side, top), (1, top + 0.05), (1 - ridge * 0.3, 0.02)], shade(roof, 0.75)
-            )
+            sprite.polygon([(ridge, 0), (side, top), (1, top + 0.05), (1 - ridge * 0.3, 0.02)], shade(roof, 0.75))
     _draw_courses(sprite, wall, top, side)
     _draw_windows(rng, sprite, top, side, lit)
     return sprite
@@ -93,9 +91,7 @@ def _draw_windows(rng: np.random.Generator, sprite: Sprite, top: float, side: fl
         for column in range(columns):
             glass = _LAMP if rng.random() < lit else shade(pane, between(rng, 0.75, 1.3))
             x, y = (column + 0.24) * wx, top + (row + 0.25) * wy
-            sprite.box(
-                x - 0.05 * wx, y - 0.05 * wy, x + 0.57 * wx, y + 0.6 * wy, (226, 222, 214), solid=False
-            )
+            sprite.box(x - 0.05 * wx, y - 0.05 * wy, x + 0.57 * wx, y + 0.6 * wy, (226, 222, 214), solid=False)
             sprite.box(x, y, x + 0.52 * wx, y + 0.55 * wy, glass, solid=False)
     if rows > 1:
         door = (int(rng.integers(columns)) + 0.25) * wx
@@ -171,15 +167,12 @@ def draw_vehicle(rng: np.random.Generator, width: float, height: float) -> Sprit
             [(0.5, 0.44), (0.5, 0.16), (0.6, 0.16), (0.71, 0.44)],
         ]
     elif kind == 2:  # van
-        sprite.polygon(
-            [(0.02, 0.06), (0.7, 0.06), (0.86, 0.4), (0.98, 0.5), (0.98, 0.86), (0.02, 0.86)], paint
-        )
+        sprite.polygon([(0.02, 0.06), (0.7, 0.06), (0.86, 0.4), (0.98, 0.5), (0.98, 0.86), (0.02, 0.86)], paint)
         glass = [[(0.6, 0.42), (0.6, 0.16), (0.69, 0.16), (0.8, 0.42)]]
     else:  # bus
         sprite.box(0.02, 0.04, 0.98, 0.87, paint)
         glass = [
-            [(x, 0.44), (x, 0.16), (x + 0.12, 0.16), (x + 0.12, 0.44)]
-            for x in (0.06, 0.22, 0.38, 0.54, 0.70, 0.85)
+            [(x, 0.44), (x, 0.16), (x + 0.12, 0.16), (x + 0.12, 0.44)] for x in (0.06, 0.22, 0.38, 0.54, 0.70, 0.85)
         ]
     sprite.box(0.02, 0.66, 0.98, 0.72, shade(paint, 0.72), solid=False)
     for pane in glass:

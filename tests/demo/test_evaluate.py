@@ -89,9 +89,9 @@ def test_pixel_auroc_counts_every_image_at_the_size_of_its_truth():
 def test_counting_an_image_returns_its_wrong_share():
     counts = PixelCounts()
     truth = np.array([[0, 1], [2, 255]], np.uint8)
-    assert counts.add(
-        np.zeros((2, 2), np.uint8), np.array([[0, 0], [2, 2]], np.uint8), truth, 255
-    ) == pytest.approx(1 / 3)
+    assert counts.add(np.zeros((2, 2), np.uint8), np.array([[0, 0], [2, 2]], np.uint8), truth, 255) == pytest.approx(
+        1 / 3
+    )
     assert math.isnan(counts.add(truth, truth, np.full((2, 2), 255, np.uint8), 255))
     assert (counts.wrong.sum(), counts.right.sum()) == (1, 2)
 

@@ -44,9 +44,7 @@ def test_the_same_seed_draws_the_same_bits_in_another_process():
         "s = draw_scene(11, size=(120, 160), hard=0.7);"
         "print(hashlib.sha256(s.image.tobytes() + s.labels.tobytes()).hexdigest()[:16])"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert there == digest(draw_scene(11, size=SMALL, hard=0.7))
     assert there != digest(draw_scene(12, size=SMALL, hard=0.7))
 
@@ -134,11 +132,7 @@ def test_a_pool_holds_images_truth_and_a_manifest(tmp_path):
     summary = write_pool(tmp_path, 3, seed=40)
     with open(tmp_path / "manifest.csv", newline="", encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
-    assert (
-        [row["image_id"] for row in rows]
-        == list(summary.image_ids)
-        == [f"scene_{i:05d}.jpg" for i in range(3)]
-    )
+    assert [row["image_id"] for row in rows] == list(summary.image_ids) == [f"scene_{i:05d}.jpg" for i in range(3)]
     for i, row in enumerate(rows):
         scene = draw_scene(40 + i, size=pool_size(40 + i))
         image, mask = Image.open(tmp_path / row["uri"]), Image.open(tmp_path / row["mask_uri"])

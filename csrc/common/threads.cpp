@@ -22,7 +22,7 @@ struct Job {
   int64_t n;
   int seats;  // workers that may still join, guarded by the pool's mutex
   std::atomic<int64_t> next{0};
-  int active = 0;  // workers inside, guarded by the pool's mutex
+  std::atomic<int> active{0};  // workers inside; changed under the pool's mutex
   std::condition_variable idle;
 
   void drain() {
@@ -32,6 +32,18 @@ struct Job {
     }
   }
 };
+
+// Looks at `ready` for some ten microseconds: waking a sleeping thread costs as much as a small kernel.
+template <typename Ready>
+bool spin_until(const Ready& ready) {
+  for (int i = 0; i < 2000; ++i) {
+    if (ready()) return true;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  return ready();
+}
 
 class Pool {
  public:
@@ -44,11 +56,17 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       while (static_cast<int>(workers_.size()) < job->seats) workers_.emplace_back([this] { work(); });
       jobs_.push_back(job);
+      waiting_.store(static_cast<int>(jobs_.size()), std::memory_order_release);
     }
     for (int i = 0; i < job->seats; ++i) wake_.notify_one();
     job->drain();
     std::unique_lock<std::mutex> lock(mutex_);
     jobs_.erase(std::remove(jobs_.begin(), jobs_.end(), job), jobs_.end());
+    waiting_.store(static_cast<int>(jobs_.size()), std::memory_order_release);
+    if (job->active == 0) return;
+    lock.unlock();
+    spin_until([&] { return job->active.load(std::memory_order_acquire) == 0; });
+    lock.lock();
     job->idle.wait(lock, [&] { return job->active == 0; });
   }
 
@@ -56,9 +74,15 @@ class Pool {
   void work() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [&] { return !jobs_.empty(); });
+      if (jobs_.empty()) {
+        lock.unlock();
+        spin_until([&] { return waiting_.load(std::memory_order_acquire) > 0; });
+        lock.lock();
+        wake_.wait(lock, [&] { return !jobs_.empty(); });
+      }
       std::shared_ptr<Job> job = jobs_.front();
       if (--job->seats <= 0) jobs_.pop_front();
+      waiting_.store(static_cast<int>(jobs_.size()), std::memory_order_release);
       ++job->active;
       lock.unlock();
       job->drain();
@@ -70,6 +94,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> jobs_;
+  std::atomic<int> waiting_{0};  // size of jobs_, for those who look without the mutex
   std::vector<std::thread> workers_;
 };
 

@@ -86,9 +86,9 @@ void blend_rows(const UncertaintyJob& job, const Scratch& s, float fy) {
     float* v = s.value + c * s.pitch;
     float* d = s.diff + c * s.pitch;
     for (int64_t x = 0; x < s.pitch; x += kLanes) store(v + x, load(a + x) + fy * (load(b + x) - load(a + x)));
-    for (int64_t x = 0; x + kLanes < s.pitch; x += kLanes) store(d + x, load(v + x + 1) - load(v + x));
-    // The last vector cannot read one past the pitch, and its differences are never used with a weight.
-    for (int64_t x = s.pitch - kLanes; x < s.pitch; ++x) d[x] = x + 1 < job.in_w ? v[x + 1] - v[x] : 0.0f;
+    // The last load ends one value past this plane, in the next one; it only reaches differences that no column
+    // uses, since the pitch has a vector to spare.
+    for (int64_t x = 0; x < s.pitch; x += kLanes) store(d + x, load(v + x + 1) - load(v + x));
   }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from .types import ACTIVATIONS, MEASURES, REDUCTIONS, Uncertainty
 
 _MAX_CLASSES = 65535
 _LOGIT_DTYPES = (np.dtype(np.float32), np.dtype(np.float16))
+_INPUT_DTYPES = (*_LOGIT_DTYPES, np.dtype(np.uint8))
 
 
 @cache
@@ -261,12 +262,24 @@ def _to_torch(result: Uncertainty) -> Uncertainty:
     )
 
 
+@lru_cache(maxsize=64)
+def _gain_and_bias(mean: Any, std: Any, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(pixel * scale - mean) / std as pixel * gain + bias, for three channels."""
+    m, s = np.broadcast_to(np.asarray(mean, float), 3), np.broadcast_to(np.asarray(std, float), 3)
+    if not np.isfinite([*m, *s, scale]).all() or (s == 0).any():
+        raise RangeError(
+            f"resize_normalize: mean, std and scale must be finite and std not 0; got {mean}, {std}, {scale}. "
+            "Give one or three numbers."
+        )
+    return tuple((scale / s).tolist()), tuple((-m / s).tolist())
+
+
 def resize_normalize(
     image: NDArray[np.uint8],
     out: NDArray[Any],
     *,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
+    mean: Sequence[float] | float = 0.0,
+    std: Sequence[float] | float = 1.0,
     scale: float = 1.0,
     bgr: bool = False,
     channels_last: bool = False,
@@ -291,9 +304,11 @@ def resize_normalize(
     Back ends: native, reference.
     """
     name = "resize_normalize"
-    check_dtype(name, "image", image.dtype, ("uint8",), "Decode to 8-bit RGB first.")
+    if image.dtype != np.uint8:
+        check_dtype(name, "image", image.dtype, ("uint8",), "Decode to 8-bit RGB first.")
     check_ndim(name, "image", image, (3,), "[h, w, 3]")
-    check_dtype(name, "out", out.dtype, ("float32", "float16", "uint8"), "Allocate one of these.")
+    if out.dtype not in _INPUT_DTYPES:
+        check_dtype(name, "out", out.dtype, ("float32", "float16", "uint8"), "Allocate one of these.")
     check_ndim(name, "out", out, (3,), "[3, H, W] or [H, W, 3]")
     axis = 2 if channels_last else 0
     if image.shape[2] != 3 or out.shape[axis] != 3:
@@ -301,13 +316,12 @@ def resize_normalize(
             f"{name}: image and out must have 3 channels; got image {list(image.shape)}, out {list(out.shape)}. "
             f"channels_last={channels_last} expects {'[H, W, 3]' if channels_last else '[3, H, W]'}."
         )
-    m, s = np.broadcast_to(np.asarray(mean, float), 3), np.broadcast_to(np.asarray(std, float), 3)
-    if not np.isfinite([*m, *s, scale]).all() or (s == 0).any():
-        raise RangeError(f"{name}: mean, std and scale must be finite and std not 0; got {mean}, {std}, {scale}.")
+    gain, bias = _gain_and_bias(
+        tuple(mean) if isinstance(mean, Sequence) else mean, tuple(std) if isinstance(std, Sequence) else std, scale
+    )
     if image.strides[1:] != (3, 1):
         image = np.ascontiguousarray(image)
     _apply_simd_level()
-    gain, bias = tuple(scale / s), tuple(-m / s)
     threads = check_threads(name, num_threads)
     _resize_normalize_op("cpu", image, out, axis, gain, bias, bool(bgr), bool(antialias), threads)
     return out

@@ -8,10 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
-
-_POLL_SECONDS = 0.2  # how long a thread may wait before it looks whether the pipeline was stopped
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,9 @@ class Stage:
 class _Raised:
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+
+_END = object()  # in a queue: the thread that takes it stops
 
 
 def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int) -> Iterator[Any]:
@@ -50,9 +51,7 @@ def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int) -
         count = 0
         try:
             for item in source:
-                while not room.acquire(timeout=_POLL_SECONDS):
-                    if stop.is_set():
-                        return
+                room.acquire()
                 if stop.is_set():
                     return
                 queues[0].put((count, item))
@@ -64,11 +63,8 @@ def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int) -
     def serve(stage: Stage, inbox: SimpleQueue[Any], outbox: SimpleQueue[Any]) -> None:
         try:
             state = stage.make_state()
-            while not stop.is_set():
-                try:
-                    number, item = inbox.get(timeout=_POLL_SECONDS)
-                except Empty:
-                    continue
+            while (taken := inbox.get()) is not _END and not stop.is_set():
+                number, item = taken
                 outbox.put((number, stage.work(state, item)))
         except BaseException as error:  # whatever it is belongs to the consumer
             results.put((-1, _Raised(error)))
@@ -85,6 +81,10 @@ def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int) -
         yield from _in_order(results, room)
     finally:
         stop.set()
+        room.release()  # the source may be waiting for room
+        for stage, inbox in zip(stages, queues, strict=False):
+            for _ in range(stage.threads):
+                inbox.put(_END)
         for thread in threads:
             thread.join()
 

@@ -73,7 +73,8 @@ def check_all_told(rows: pa.Table, failures: pa.Table, shard: pa.Table) -> None:
     """Raises: UsageError: an image of the shard is neither in rows nor in failures, or it is in both."""
     scored, failed = rows.column("image_id").to_pylist(), failures.column("image_id").to_pylist()
     twice = sorted(set(scored) & set(failed))
-    lost = [name for name in shard.column("image_id").to_pylist() if name not in {*scored, *failed}]
+    told = {*scored, *failed}
+    lost = [name for name in shard.column("image_id").to_pylist() if name not in told]
     if twice or lost:
         raise UsageError(
             "commit: every image of a shard must be in rows or in failures, once; "

@@ -68,12 +68,36 @@ void blend_source_rows(const ResizeJob& job, int64_t y, float* column) {
   }
 }
 
-inline pixel blend_columns(const ResizeJob& job, const float* column, int64_t x) {
-  const float* from = column + 3 * job.x_index[x];
-  const float* weight = job.x_weight + x * job.x_taps;
-  pixel sum = weight[0] * load_pixel(from);
-  for (int32_t k = 1; k < job.x_taps; ++k) sum += weight[k] * load_pixel(from + 3 * k);
+// Output column x of the blended row: the weighted sum of `taps` neighbouring pixels.
+inline pixel blend_columns(const float* column, const int32_t* index, const float* weight, int32_t taps, int64_t x) {
+  const float* from = column + 3 * static_cast<int64_t>(index[x]);
+  const float* w = weight + x * taps;
+  pixel sum = w[0] * load_pixel(from);
+  for (int32_t k = 1; k < taps; ++k) sum += w[k] * load_pixel(from + 3 * k);
   return sum;
+}
+
+// Rows of red, green and blue from the blended row; four pixels at a time, transposed.
+void split_channels(const ResizeJob& job, const float* column, float* rows, int64_t pitch) {
+  const int32_t* const index = job.x_index;
+  const float* const weight = job.x_weight;
+  const int32_t taps = job.x_taps;
+  const int64_t width = job.out_w;
+  for (int64_t x = 0; x < width; x += 4) {
+    pixel p[4] = {};
+    if (x + 4 <= width) {
+      for (int i = 0; i < 4; ++i) p[i] = blend_columns(column, index, weight, taps, x + i);
+    } else {
+      for (int i = 0; x + i < width; ++i) p[i] = blend_columns(column, index, weight, taps, x + i);
+    }
+    const pixel rg0 = __builtin_shufflevector(p[0], p[1], 0, 4, 1, 5), rg1 = __builtin_shufflevector(p[2], p[3], 0, 4, 1, 5);
+    const pixel bx0 = __builtin_shufflevector(p[0], p[1], 2, 6, 3, 7), bx1 = __builtin_shufflevector(p[2], p[3], 2, 6, 3, 7);
+    const pixel red = __builtin_shufflevector(rg0, rg1, 0, 1, 4, 5), green = __builtin_shufflevector(rg0, rg1, 2, 3, 6, 7);
+    const pixel blue = __builtin_shufflevector(bx0, bx1, 0, 1, 4, 5);
+    std::memcpy(rows + x, &red, sizeof red);
+    std::memcpy(rows + pitch + x, &green, sizeof green);
+    std::memcpy(rows + 2 * pitch + x, &blue, sizeof blue);
+  }
 }
 
 void resize_rows(const ResizeJob& job, int64_t y0, int64_t y1, float* scratch) {
@@ -83,18 +107,12 @@ void resize_rows(const ResizeJob& job, int64_t y0, int64_t y1, float* scratch) {
   for (int i = 0; i < 4; ++i) column[job.in_w * 3 + i] = 0.0f;
   for (int64_t y = y0; y < y1; ++y) {
     blend_source_rows(job, y, column);
-    for (int64_t x = 0; x < job.out_w; x += 4) {  // four pixels, transposed into their channels
-      pixel p[4];
-      for (int i = 0; i < 4; ++i) p[i] = blend_columns(job, column, x + i < job.out_w ? x + i : job.out_w - 1);
-      for (int c = 0; c < 3; ++c) {
-        const pixel channel = {p[0][c], p[1][c], p[2][c], p[3][c]};
-        std::memcpy(rows + c * pitch + x, &channel, sizeof channel);
-      }
-    }
+    split_channels(job, column, rows, pitch);
     for (int c = 0; c < 3; ++c) {
       float* row = rows + job.source_channel[c] * pitch;
       const float gain = job.gain[c], bias = job.bias[c];
-      for (int64_t x = 0; x < job.out_w; ++x) row[x] = row[x] * gain + bias;
+      const int64_t width = job.out_w;
+      for (int64_t x = 0; x < width; ++x) row[x] = row[x] * gain + bias;
       store_channel(job, row, y, c);
     }
   }

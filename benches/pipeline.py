@@ -52,7 +52,7 @@ class Sizes:
     photo_bytes: int | None = PHOTO_BYTES
 
 
-FULL = Sizes(images=200, distinct=24, naive_images=24, fewest=5, most=9)
+FULL = Sizes(images=400, distinct=24, naive_images=24, fewest=5, most=9)
 QUICK = Sizes(images=40, distinct=8, naive_images=8, fewest=2, most=2)
 
 

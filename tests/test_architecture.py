@@ -92,9 +92,8 @@ def test_imports_point_downwards():
             other = rank(target[1:], LAYERS)
             if other is None:
                 continue  # a name of alseg_fast/__init__, such as __version__
-            if other > own:
-                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} imports {'.'.join(target)}")
-            elif module[1] == target[1] == "stages" and (rank(target[2:], STAGES) or 0) > rank(module[2:], STAGES):
+            both_stages = module[1] == target[1] == "stages"
+            if other > own or (both_stages and (rank(target[2:], STAGES) or 0) > rank(module[2:], STAGES)):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} imports {'.'.join(target)}")
     assert wrong == []
 

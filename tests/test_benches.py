@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from alseg_fast.benches import compare, machine, memory, parity, pool_images, tables, timing, uncertainty
 from alseg_fast.benches.cases import FLOORS, INPUTS, PEERS, Case, Peer
 
@@ -231,7 +232,6 @@ def test_mobile_network_gives_logits_at_a_sixteenth(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     from alseg_fast.benches import networks
-
     from alseg_fast.runtimes.onnx import load_model
 
     pictures = [pool_images.make_photo(seed, (96, 128), None) for seed in range(2)]

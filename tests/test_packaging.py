@@ -6,8 +6,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import alseg_fast
 import pytest
+
+import alseg_fast
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

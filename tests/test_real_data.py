@@ -1,4 +1,4 @@
-"""Published models on real pictures: accuracy that only right preprocessing reaches, and broken files by the hundred."""
+"""Published models on real pictures: accuracy that only right preprocessing reaches; broken files by the hundred."""
 
 import json
 import resource
@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from alseg_fast.stages.store import open_run
 from PIL import Image
+
+from alseg_fast.stages.store import open_run
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from alseg_fast.cli import main
 from alseg_fast.stages import atomic
 from support import build_model, draw_picture, write_pictures

@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from alseg_fast.kernels.uncertainty import uncertainty as op
-from alseg_fast.kernels.uncertainty.common import MEASURES, Request, n_labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +11,8 @@ import alseg_fast as alseg
 from alseg_fast import _native
 from alseg_fast.dispatch import use_backend
 from alseg_fast.errors import BackendError, DataError, DtypeError, RangeError, ShapeError
+from alseg_fast.kernels.uncertainty import uncertainty as op
+from alseg_fast.kernels.uncertainty.common import MEASURES, Request, n_labels
 
 ALL = ("entropy", "margin", "least_confidence")
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities")

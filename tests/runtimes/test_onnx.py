@@ -198,9 +198,7 @@ def test_grey_input_gets_luma(tmp_path: Path, kind: int, dtype: str, layout: str
     shape = (2, 1, 6, 8) if layout == "NCHW" else (2, 6, 8, 1)
     metadata = {"activation": "sigmoid", "resize": "stretch", "scale": "1", "mean": "0", "std": "1"}
     node = helper.make_node("Cast", ["image"], ["scores"], to=FLOAT)
-    path = save(
-        tmp_path / "m.onnx", [node], [("image", kind, shape)], [("scores", FLOAT, shape)], {}, metadata
-    )
+    path = save(tmp_path / "m.onnx", [node], [("image", kind, shape)], [("scores", FLOAT, shape)], {}, metadata)
     model = load_model(path)
     assert (model.spec.channel_order, model.spec.channels, model.warnings) == ("grey", 1, ())
     runner = model.runner()
@@ -237,9 +235,7 @@ def test_passes_of_the_graph_are_kept(tmp_path: Path) -> None:
 def test_input_with_default_is_no_second_input(tmp_path: Path) -> None:
     conv = helper.make_node("Conv", ["image", "weight"], ["scores"])
     inputs = [("image", FLOAT, (1, 3, 8, 8)), ("weight", FLOAT, (5, 3, 1, 1))]
-    path = save(
-        tmp_path / "m.onnx", [conv], inputs, [("scores", FLOAT, None)], {"weight": WEIGHT}, STATED, opset=11
-    )
+    path = save(tmp_path / "m.onnx", [conv], inputs, [("scores", FLOAT, None)], {"weight": WEIGHT}, STATED, opset=11)
     assert load_model(path).spec.input_name == "image"
 
 
@@ -308,13 +304,9 @@ def reshaping(path: Path, side: int) -> Path:
     return save(path, [node], inputs, [("scores", FLOAT, None)], {"shape": shape}, STATED)
 
 
-def test_runtime_failures_are_model_errors_and_silent(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_runtime_failures_are_model_errors_and_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = reshaping(tmp_path / "m.onnx", 32)
-    with pytest.raises(
-        ModelError, match=r"fails on a test input of \[1, 3, 512, 512\]: .*say another --input"
-    ):
+    with pytest.raises(ModelError, match=r"fails on a test input of \[1, 3, 512, 512\]: .*say another --input"):
         load_model(path)
     runner = load_model(path, ModelOptions(input_size=32)).runner()
     with pytest.raises(ModelError, match=r"a batch of \[2, 3, 32, 32\]: [^/]*The input .*; try batch size 1"):
@@ -431,9 +423,7 @@ def test_files_that_are_no_model(tmp_path: Path, make: Callable[[Path], Path], w
     assert "\n" not in str(raised.value)
 
 
-def test_every_cut_and_flipped_byte_is_a_clean_error(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_cut_and_flipped_byte_is_a_clean_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = pixelwise(tmp_path / "whole.onnx", (1, 3, 16, 16)).read_bytes()
     path = tmp_path / "m.onnx"
     random = np.random.default_rng(1)
@@ -466,9 +456,7 @@ def test_external_data_is_found_and_digested(tmp_path: Path) -> None:
     (tmp_path / "m.data").write_bytes(data)
     assert load_model(path).spec.sha256 != first
     (tmp_path / "m.data").unlink()
-    with pytest.raises(
-        ModelError, match=r"keeps weights in m.data, which is missing; put it beside the model"
-    ):
+    with pytest.raises(ModelError, match=r"keeps weights in m.data, which is missing; put it beside the model"):
         load_model(path)
 
 
@@ -501,9 +489,7 @@ def graph(
     weights: dict[str, np.ndarray] | None = None,
     opset: int = 17,
 ) -> Callable[[Path], Path]:
-    return lambda path: save(
-        path, nodes, inputs, [(name, FLOAT, None) for name in outputs], weights, STATED, opset
-    )
+    return lambda path: save(path, nodes, inputs, [(name, FLOAT, None) for name in outputs], weights, STATED, opset)
 
 
 def node(kind: str, sources: str = "image", target: str = "y", **settings: object) -> onnx.NodeProto:
@@ -512,9 +498,7 @@ def node(kind: str, sources: str = "image", target: str = "y", **settings: objec
 
 def labels(rank: int) -> Callable[[Path], Path]:
     argmax = node("ArgMax", axis=1, keepdims=rank - 3)
-    return lambda path: save(
-        path, [argmax], [("image", FLOAT, (1, 3, 8, 8))], [("y", INT64, None)], None, STATED
-    )
+    return lambda path: save(path, [argmax], [("image", FLOAT, (1, 3, 8, 8))], [("y", INT64, None)], None, STATED)
 
 
 @pytest.mark.parametrize(
@@ -525,9 +509,7 @@ def labels(rank: int) -> Callable[[Path], Path]:
             r"takes no images: input 'image' float32",
         ),
         (
-            graph(
-                [node("Add", "image other")], [(n, FLOAT, (1, 3, 8, 8)) for n in ("image", "other")], ["y"]
-            ),
+            graph([node("Add", "image other")], [(n, FLOAT, (1, 3, 8, 8)) for n in ("image", "other")], ["y"]),
             r"exactly one required input, the image; it has 'image' float32 \[1, 3, 8, 8\]; 'other' float32",
         ),
         (
@@ -599,9 +581,7 @@ def test_double_scores_are_refused(tmp_path: Path) -> None:
 def test_missing_runtime_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pixelwise(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(
-        ModelError, match=r"onnxruntime cannot be imported .*; pip install 'alseg-fast\[cpu\]'"
-    ):
+    with pytest.raises(ModelError, match=r"onnxruntime cannot be imported .*; pip install 'alseg-fast\[cpu\]'"):
         load_model(path)
 
 
@@ -619,9 +599,7 @@ def test_threads_must_be_positive(tmp_path: Path) -> None:
 def test_cuda_without_its_provider_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     path = pixelwise(tmp_path / "m.onnx", (1, 3, 16, 16))
-    with pytest.raises(
-        ModelError, match=r"needs CUDAExecutionProvider, this onnxruntime has CPUExecution.*gpu\]"
-    ):
+    with pytest.raises(ModelError, match=r"needs CUDAExecutionProvider, this onnxruntime has CPUExecution.*gpu\]"):
         load_model(path, device="cuda")
     assert load_model(path, device="auto").device == "cpu"
 

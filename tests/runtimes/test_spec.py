@@ -226,9 +226,7 @@ def test_one_class_is_never_softmax(tmp_path: Path) -> None:
         (0.0, ""),
     ],
 )
-def test_assumed_activation_is_doubted_where_outputs_look_activated(
-    tmp_path: Path, fill: float, seen: str
-) -> None:
+def test_assumed_activation_is_doubted_where_outputs_look_activated(tmp_path: Path, fill: float, seen: str) -> None:
     scores = np.full((1, 4, 128, 128), fill, np.float32)
     spec = spec_of(tmp_path, scores=scores)
     assert spec.activation == "softmax"

@@ -1,9 +1,16 @@
-from .engine import Scorer as Scorer
-
 __version__: str
 
+from .dispatch import use_backend as use_backend
+from .engine import PoolSummary as PoolSummary
+from .engine import Scorer as Scorer
 from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
 from .ops import uncertainty as uncertainty
+from .reporting import make_report as make_report
+from .runtimes.options import ModelOptions as ModelOptions
+from .stages.pool import Pool as Pool
+from .stages.pool import open_pool as open_pool
 from .stages.select import select as select
+from .stages.store import Run as Run
+from .stages.store import open_run as open_run
 from .types import Uncertainty as Uncertainty

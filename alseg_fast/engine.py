@@ -227,7 +227,7 @@ class Scorer:
             shard=shard,
             overwrite=overwrite,
         )
-        remote = "://" in listing.source
+        remote = is_remote(listing.table.column("uri")[0].as_py())
         del listing, pool  # the writer reads the listing from its snapshot on disk
         return self._run(writer, config, remote, storage_options, progress, on_start)
 
@@ -401,6 +401,12 @@ def _result_of(picture: Picture) -> ScoreResult:
     assert picture.scored is not None
     scored = picture.scored
     return ScoreResult(True, scored.values, scored.maps, picture.width, picture.height, picture.phash)
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the bytes behind a uri come over a network; a member of a tar file counts as the file."""
+    shard = uri.rsplit("::", 1)[-1]
+    return "://" in shard and shard.split("://", 1)[0] not in ("file", "local", "memory")
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -43,8 +44,17 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is not threading.main_thread():
+        return _run(words)  # signals belong to the main thread
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(words)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(words: list[str]) -> int:
     debug = "--debug" in words
-    signal.signal(signal.SIGTERM, _stop)
     try:
         arguments = build_parser().parse_args(with_config(words))
         with quiet_codecs(not (arguments.debug or arguments.verbose)):

@@ -55,6 +55,7 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       while (static_cast<int>(workers_.size()) < job->seats) workers_.emplace_back([this] { work(); });
+      leave_callers_cpu();
       jobs_.push_back(job);
       waiting_.store(static_cast<int>(jobs_.size()), std::memory_order_release);
     }
@@ -71,6 +72,20 @@ class Pool {
   }
 
  private:
+  // Keeps the workers off the CPU the caller runs on. The scheduler likes to wake a thread on its waker's CPU,
+  // where it then waits for the caller to finish: both threads shared one of two idle CPUs for whole calls.
+  void leave_callers_cpu() {
+    const int cpu = sched_getcpu();
+    if (cpu == avoided_ && workers_.size() == placed_) return;
+    cpu_set_t others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0) return;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0) return;
+    for (std::thread& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof others, &others);
+    avoided_ = cpu;
+    placed_ = workers_.size();
+  }
+
   void work() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
@@ -96,6 +111,8 @@ class Pool {
   std::deque<std::shared_ptr<Job>> jobs_;
   std::atomic<int> waiting_{0};  // size of jobs_, for those who look without the mutex
   std::vector<std::thread> workers_;
+  int avoided_ = -1;     // the CPU the workers keep off
+  size_t placed_ = 0;    // workers that know it
 };
 
 // The pool is never destroyed: workers may be asleep in it when the interpreter exits.

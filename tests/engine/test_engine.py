@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import alseg_fast as alseg
+from alseg_fast.engine import is_remote
 from alseg_fast.errors import ModelError, PoolError, RunError, UsageError
 from alseg_fast.runtimes.options import ModelOptions
 from alseg_fast.stages.store import open_run
@@ -232,6 +233,21 @@ def test_run_json_says_what_was_done(tiny_model, pool, tmp_path):
     assert len(info["model"]["sha256"]) == 64
     assert info["timings"]["cpu_seconds"]["decode"] > 0
     assert pq.read_schema(tmp_path / "run" / "scores" / "part-00000.parquet").field("phash").type == "uint64"
+
+
+@pytest.mark.parametrize(
+    ("uri", "remote"),
+    [
+        ("/data/a.jpg", False),
+        ("file:///data/a.jpg", False),
+        ("tar://m.jpg::/data/pool-000.tar", False),
+        ("tar://m.jpg::s3://bucket/pool-000.tar", True),
+        ("https://example.org/a.jpg", True),
+        ("memory://a.jpg", False),
+    ],
+)
+def test_only_networks_get_many_fetchers(uri, remote):
+    assert is_remote(uri) is remote
 
 
 def test_bad_arguments(tiny_model):

@@ -37,6 +37,7 @@ log = logging.getLogger("alseg")
 Progress = Callable[[int, int], None]  # (images done, of which failed) since the last call
 
 _REMOTE_FETCHERS = 8  # requests in flight for a pool behind a URL, where waiting is all there is to do
+_GROUP = 4  # pictures that change threads together
 _LIBRARIES = ("numpy", "pyarrow", "pillow", "simplejpeg", "onnxruntime", "onnxruntime-gpu")
 
 
@@ -288,7 +289,8 @@ class Scorer:
         scored = failed = 0
         rows: list[dict[str, Any]] = []
         failures: list[dict[str, str]] = []
-        in_flight = max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0)
+        group = max(1, _GROUP // config.batch_size)
+        in_flight = group * (max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0))
         batches = _batches(writer, todo, config.batch_size)
 
         def timings() -> dict[str, Any]:
@@ -299,7 +301,7 @@ class Scorer:
             }
 
         try:
-            for batch in run_ordered(batches, stages, in_flight=in_flight):
+            for batch in run_ordered(batches, stages, in_flight=in_flight, group=group):
                 broken = 0
                 for picture in batch.pictures:
                     broken += picture.failure is not None

@@ -90,7 +90,7 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        changed = ask("status", "--porcelain", "--", "alseg_fast", "csrc", "kernels", "benches")
+        changed = ask("status", "--porcelain", "--", "alseg_fast", "csrc", "kernels", "benches", ":!benches/results")
         return ask("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None  # a tree without commits, or git refuses the directory's owner

@@ -71,6 +71,7 @@ def _make_peers(
     return {
         NAIVE_ONE: lambda: naive_loop.make_loop(model, spec, paths, 1, threads),
         NAIVE_ALL: lambda: naive_loop.make_loop(model, spec, paths, None, threads),
+        "naive loop, 1 thread, entropy only": lambda: naive_loop.make_loop(model, spec, paths, 1, threads, True),
         "DataLoader, 0 workers, batch 4": lambda: data_loader.make_loop(model, spec, paths, 0, threads),
         "DataLoader, 2 workers, batch 4": lambda: data_loader.make_loop(model, spec, paths, 2, threads),
     }

@@ -38,7 +38,7 @@ class Engine:
     """Scores the whole pool into a new RUN at every call."""
 
     def __init__(self, model: Path, pool: Pool, runs: Path, workers: int) -> None:
-        self._scorer = Scorer(model, measures=("entropy",), device="cpu", workers=workers)
+        self._scorer = Scorer(model, measures=("entropy", "margin"), device="cpu", workers=workers)
         self._pool, self._runs, self._number = pool, runs, count()
         self.spec = self._scorer.spec
         self.last: Path = runs

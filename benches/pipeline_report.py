@@ -71,6 +71,8 @@ NOTES = (
     "Efficiency: CPU seconds of decode + resize and normalise + session.run + reduce, each alone on one thread, "
     "divided by the cores, over the engine's wall time, which also lists the pool, reads files and writes the RUN.",
     "In the engine, resize + normalise includes the perceptual hash, and both cores share caches and memory.",
+    "The engine and the loops give the mean entropy, the mean margin and the share of each predicted class of every "
+    "picture (the engine also the maximum, the top 5 % and per-class means); a row says where it is entropy alone.",
     "The naive ratio is that of its faster thread setting. Every file lies in the page cache.",
     "Scores of the engine and of the naive loop differ because the engine may decode at 1/2, 1/4 or 1/8 and does "
     "not round the resized picture to 8 bits; |d| in nats.",

@@ -35,7 +35,7 @@ class StagesAlone:
         self._contents = list(contents)
         self._buffer = DecodeBuffer()
         self._runner = loaded.runner()
-        self._reducer = Reducer(spec, ("entropy",), "input", TOP_FRACTION)
+        self._reducer = Reducer(spec, ("entropy", "margin"), "input", TOP_FRACTION)
         self._images, self._sizes = [], []
         for data in self._contents:
             one = decode_image(data, min_size=decode_at_least(spec))

@@ -18,6 +18,12 @@ def test_results_come_in_the_order_of_the_source():
     assert list(run_ordered(range(200), stages, in_flight=8)) == [x * 10 + 1 for x in range(200)]
 
 
+@pytest.mark.parametrize(("n", "group"), [(0, 3), (1, 3), (10, 3), (12, 4), (5, 100)])
+def test_groups_change_hands_together_and_come_out_one_by_one(n, group):
+    stages = [Stage("a", lambda _, x: x * 2, threads=2), Stage("b", lambda _, x: x + 1)]
+    assert list(run_ordered(range(n), stages, in_flight=8, group=group)) == [x * 2 + 1 for x in range(n)]
+
+
 def test_an_empty_source_ends():
     assert list(run_ordered([], [Stage("a", lambda _, x: x)], in_flight=2)) == []
 

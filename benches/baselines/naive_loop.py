@@ -42,12 +42,21 @@ class Preprocess:
         return np.ascontiguousarray(x.transpose(2, 0, 1), np.float32)
 
 
-def entropy_means(logits: NDArray[np.float32], size: tuple[int, int]) -> list[float]:
-    """[N, C, h, w] -> mean entropy of each image at the resolution of the model's input."""
+def entropy_means(logits: NDArray[np.float32], size: tuple[int, int], entropy_only: bool = False) -> list[float]:
+    """[N, C, h, w] -> mean entropy of each image at the resolution of the model's input.
+
+    Unless `entropy_only`, also what else a row of the engine's scores tells of an image: mean margin and the
+    share of each predicted class, written the way everybody writes them.
+    """
     with torch.inference_mode():
         up = functional.interpolate(torch.from_numpy(logits), size=size, mode="bilinear", align_corners=False)
         p = torch.softmax(up, dim=1)
         entropy = -(p * torch.log(p)).sum(dim=1)
+        if not entropy_only:
+            best = p.topk(2, dim=1).values
+            (1 - (best[:, 0] - best[:, 1])).mean(dim=(1, 2)).tolist()
+            for labels in p.argmax(dim=1):
+                torch.bincount(labels.ravel(), minlength=p.shape[1])
         return [float(v) for v in entropy.mean(dim=(1, 2))]
 
 
@@ -60,11 +69,17 @@ def open_session(model: Path, threads: int | None) -> onnxruntime.InferenceSessi
 
 
 def make_loop(
-    model: Path, spec: ModelSpec, paths: Sequence[Path], threads: int | None, all_threads: int
+    model: Path,
+    spec: ModelSpec,
+    paths: Sequence[Path],
+    threads: int | None,
+    all_threads: int,
+    entropy_only: bool = False,
 ) -> Callable[[], list[float]]:
     """A call that scores the paths and gives their mean entropies.
 
     Args:
+        entropy_only: see `entropy_means`.
         threads: of ONNX Runtime and torch; None: ONNX Runtime's default, and `all_threads` of torch.
     """
     session = open_session(model, threads)
@@ -75,7 +90,7 @@ def make_loop(
         scores = []
         for path in paths:
             logits = session.run(None, {spec.input_name: prepare(path)[None]})[0]
-            scores += entropy_means(logits, prepare.size)
+            scores += entropy_means(logits, prepare.size, entropy_only)
         return scores
 
     return call

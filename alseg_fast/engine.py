@@ -24,6 +24,7 @@ from .pipeline import Stage, run_ordered
 from .runtimes.onnx import load_model
 from .runtimes.options import ModelOptions
 from .runtimes.spec import ModelSpec
+from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.fetch import fetch_bytes
 from .stages.pool import Pool, open_pool
@@ -238,8 +239,10 @@ class Scorer:
     def _stages(self, config: ScoreConfig, clock: Clock, before: list[Stage]) -> list[Stage]:
         """On a CPU one thread takes a picture all the way; with an accelerator decoding runs ahead of it."""
 
+        seats = Seats()
+
         def worker() -> Worker:
-            return Worker(self._model, config, clock, self._gate)
+            return Worker(self._model, config, clock, self._gate, seats)
 
         if self.device == "cpu":
             return [*before, Stage("score", Worker.run, self.workers, worker)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import AlsegError, DataError, ModelError
 from .runtimes.onnx import OnnxModel
+from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fingerprint import phash
 from .stages.prepare import Placement, decode_at_least, fill, place
@@ -125,7 +126,8 @@ class MemoryGate:
 class Worker:
     """One thread's buffers. `prepare` and `compute` may run on different threads with different workers."""
 
-    def __init__(self, model: OnnxModel, config: ScoreConfig, clock: Clock, gate: MemoryGate) -> None:
+    def __init__(self, model: OnnxModel, config: ScoreConfig, clock: Clock, gate: MemoryGate, seats: Seats) -> None:
+        self._seats, self._seat = seats, seats.join()
         self._model, self._config = model, config
         self._clock, self._gate = clock, gate
         self._spec = model.spec
@@ -140,6 +142,7 @@ class Worker:
             own_memory: allocate tensors instead of using this worker's input buffer; needed when another
                 thread computes while this one goes on.
         """
+        self._seats.settle(self._seat)
         for picture in batch.pictures:
             if picture.failure is not None:
                 continue
@@ -192,6 +195,7 @@ class Worker:
 
     def compute(self, batch: Batch) -> Batch:
         """Run the model on the prepared tensors and score every picture."""
+        self._seats.settle(self._seat)
         for members, tensor in batch.tensors:
             try:
                 with self._clock.stage("infer"):

@@ -1,6 +1,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <sched.h>
+
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,6 +27,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     if (!alseg::set_level(name.c_str())) throw py::value_error("simd level " + name + " is not available on this CPU");
   }, py::arg("name"), "Pin a level for the whole process.");
   m.def("available_cpus", &alseg::available_cpus, "CPUs this process may use.");
+  m.def("current_cpu", &sched_getcpu, "The CPU the calling thread runs on, or -1.");
   register_uncertainty(m);
   register_resize(m);
 }

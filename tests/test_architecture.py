@@ -17,6 +17,7 @@ LAYERS = (
     ("ops",),
     ("runtimes",),
     ("stages",),
+    ("seats",),
     ("worker", "pipeline"),
     ("engine",),
     ("reporting",),

@@ -61,6 +61,7 @@ SUMMARY_COLUMNS = [
     *[("case", "case"), ("input", "input"), ("threads", "thr"), ("ours_ms", "alseg ms"), ("ours_min_ms", "min")],
     *[("eager_ratio", "eager x"), ("best_ratio", "best x"), ("best_peer", "best peer")],
     *[("stated_floor_ms", "stated floor ms"), ("over_stated_floor", "alseg/stated")],
+    ("min_over_stated_floor", "min/stated"),
     *[("measured_floor_ms", "measured floor ms"), ("over_measured_floor", "alseg/measured")],
 ]
 NOTES = (
@@ -83,5 +84,6 @@ def list_goals(summaries: list[Row]) -> list[dict[str, Any]]:
         if row["case"].startswith("C19-"):
             goals.append(goal(f"best peer / alseg, {where}", row["best_ratio"], 7, at_least=True))
         if row["stated_floor_ms"] is not None:
-            goals.append(goal(f"alseg / stated floor, {where}", row["over_stated_floor"], 1.5, at_least=False))
+            # The stated floors are minima, so they are held against minima.
+            goals.append(goal(f"min / stated floor, {where}", row["min_over_stated_floor"], 1.5, at_least=False))
     return goals

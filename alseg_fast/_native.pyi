@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -13,6 +13,10 @@ def available_cpus() -> int:
 def available_levels() -> list[str]:
     """
     Instruction-set levels this CPU can run, worst first.
+    """
+def current_cpu() -> int:
+    """
+    The CPU the calling thread runs on, or -1.
     """
 def resize_normalize(image: numpy.ndarray, out: numpy.ndarray, channel_axis: typing.SupportsInt | typing.SupportsIndex, gain: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], bias: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], reverse_channels: bool, antialias: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
@@ -26,7 +30,7 @@ def simd_level() -> str:
     """
     The level in use.
     """
-def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], maps: collections.abc.Sequence[typing.Any], labels: typing.Any, mean: typing.Any, max: typing.Any, top: typing.Any, class_count: typing.Any, class_sum: typing.Any, status: typing.Any, top_count: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], maps: collections.abc.Sequence[typing.Any], labels: typing.Any, mean: typing.Any, max: typing.Any, top: typing.Any, class_count: typing.Any, class_sum: typing.Any, status: typing.Any, top_count: typing.SupportsInt | typing.SupportsIndex, sums: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Fill the given arrays; see kernels/uncertainty/native_cpu.py.
     """

@@ -136,7 +136,9 @@ def make_report(
 
 def _top_ids(run: Run, measure: str | None, n: int) -> pa.Array:
     """Ids of the highest scores: what the report will show when no batch is given."""
-    column = measure if measure in run.score_schema().names else f"{measure or run.measures[0]}_mean"
+    column = measure or run.measures[0]
+    if column not in run.score_schema().names:
+        column += "_mean"
     best: pa.Table | None = None
     for part in run.score_batches(["image_id", column]):
         rows = pa.Table.from_batches([part])

@@ -29,7 +29,7 @@ def upsample(logits: NDArray[Any], request: Request) -> NDArray[np.float64]:
     x0, x1, fx = axis_positions(logits.shape[3], request.size[1], left, width, request.align_corners)
     z = logits.astype(np.float64)
     z = z[:, :, y0] * (1 - fy)[:, None] + z[:, :, y1] * fy[:, None]
-    return z[..., x0] * (1 - fx) + z[..., x1] * fx
+    return np.asarray(z[..., x0] * (1 - fx) + z[..., x1] * fx, np.float64)
 
 
 def xlogx(p: NDArray[np.float64]) -> NDArray[np.float64]:

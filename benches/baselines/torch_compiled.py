@@ -47,6 +47,17 @@ def _measure_planes(up: Any) -> Outputs:
     return total.log() - moment / total, (1 - (second - first).exp()) / total, label.to(torch.uint8)
 
 
+def _bind(compiled: Any, z: torch.Tensor) -> Call:
+    """A call of the compiled function on these logits, without autograd."""
+
+    def call() -> Outputs:
+        with torch.inference_mode():
+            outputs: Outputs = compiled(z)
+            return outputs
+
+    return call
+
+
 def whole(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """Everything in one graph, by reductions over the classes."""
     z = torch.from_numpy(logits)
@@ -62,14 +73,7 @@ def whole(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
         entropy = total.log() - (t * e).sum(dim=1) / total
         return entropy, (1 - (second - first).exp())[:, 0] / total, label[:, 0]
 
-    compiled = _compile(measure)
-
-    def call() -> Outputs:
-        with torch.inference_mode():
-            outputs: Outputs = compiled(z)
-            return outputs
-
-    return call
+    return _bind(_compile(measure), z)
 
 
 def whole_unrolled(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
@@ -79,14 +83,7 @@ def whole_unrolled(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     def measure(z: Any) -> Outputs:
         return _measure_planes(functional.interpolate(z, size=size, mode="bilinear", align_corners=False))
 
-    compiled = _compile(measure)
-
-    def call() -> Outputs:
-        with torch.inference_mode():
-            outputs: Outputs = compiled(z)
-            return outputs
-
-    return call
+    return _bind(_compile(measure), z)
 
 
 def interpolate_then_compiled(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:

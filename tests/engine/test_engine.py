@@ -268,3 +268,17 @@ def test_phash_moves_little_under_recompression_and_much_between_pictures(tiny_m
         again = phash(np.asarray(Image.open(tmp_path / "x.jpg")))
         assert (hashes[i] ^ again).bit_count() <= 6
         assert all((hashes[i] ^ other).bit_count() > 12 for j, other in enumerate(hashes) if j != i)
+
+
+def test_short_side_keeps_the_aspect_of_every_picture(tmp_path):
+    """Pictures of several shapes in one model call group: each gets a tensor of its own size."""
+    stated = {"alseg.resize": "short-side", "alseg.input_size": "[64, 64]"}
+    model = build_model(tmp_path / "any.onnx", size=("h", "w"), metadata=stated)
+    shapes = [(80, 160), (160, 80), (80, 160), (90, 90)]
+    images = [draw_picture(i, shape) for i, shape in enumerate(shapes)]
+    together = alseg.Scorer(model, batch_size=4).score_images(images, maps=True)
+    assert [r.maps["entropy"].shape for r in together] == [(64, 128), (128, 64), (64, 128), (64, 64)]
+    assert [r.maps["labels"].shape for r in together] == shapes
+    for image, result in zip(images, together, strict=True):
+        alone = alseg.Scorer(model).score_images([image])[0]
+        assert result.scores["entropy_mean"] == pytest.approx(alone.scores["entropy_mean"], abs=1e-5)

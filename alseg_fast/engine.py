@@ -8,7 +8,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -304,19 +304,20 @@ class Scorer:
             }
 
         try:
-            for batch in run_ordered(batches, stages, in_flight=in_flight, group=group):
-                broken = 0
-                for picture in batch.pictures:
-                    broken += picture.failure is not None
-                    _collect(picture, rows, failures)
-                index, last = batch.tag
-                if last:
-                    writer.commit(index, rows, failures)
-                    rows, failures = [], []
-                scored += len(batch.pictures) - broken
-                failed += broken
-                if progress:
-                    progress(len(batch.pictures), broken)
+            with closing(run_ordered(batches, stages, in_flight=in_flight, group=group)) as results:
+                for batch in results:
+                    broken = 0
+                    for picture in batch.pictures:
+                        broken += picture.failure is not None
+                        _collect(picture, rows, failures)
+                    index, last = batch.tag
+                    if last:
+                        writer.commit(index, rows, failures)
+                        rows, failures = [], []
+                    scored += len(batch.pictures) - broken
+                    failed += broken
+                    if progress:
+                        progress(len(batch.pictures), broken)
         except BaseException:
             with suppress(RunError):  # a disk that is full for a part is full for its counts; the first error counts
                 writer.finish(timings())

@@ -6,7 +6,7 @@ Threads suffice because the heavy calls (decoders, ONNX Runtime, the kernels) re
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -31,7 +31,9 @@ class _Raised:
 _END = object()  # in a queue: the thread that takes it stops
 
 
-def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int, group: int = 1) -> Iterator[Any]:
+def run_ordered(
+    source: Iterable[Any], stages: list[Stage], *, in_flight: int, group: int = 1
+) -> Generator[Any, None, None]:
     """Send every item of `source` through the stages; yield the results in the order of the source.
 
     At most `in_flight` items are between the source and the consumer, which bounds all queues and the
@@ -79,9 +81,9 @@ def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int, g
             name = f"alseg-{stage.name}-{k}"
             args = (stage, queues[i], queues[i + 1])
             threads.append(threading.Thread(target=serve, args=args, name=name, daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
+    try:  # a signal may interrupt the starting too, and a thread left running would abort the process at its end
+        for thread in threads:
+            thread.start()
         yield from _in_order(results, room)
     finally:
         stop.set()
@@ -90,7 +92,8 @@ def run_ordered(source: Iterable[Any], stages: list[Stage], *, in_flight: int, g
             for _ in range(stage.threads):
                 inbox.put(_END)
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 def _in_order(results: SimpleQueue[Any], room: threading.Semaphore) -> Iterator[Any]:

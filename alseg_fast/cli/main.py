@@ -88,6 +88,7 @@ def _run(words: list[str]) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
     raise _Stopped
 
 

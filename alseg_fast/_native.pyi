@@ -30,8 +30,8 @@ def simd_level() -> str:
     """
     The level in use.
     """
-def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], maps: collections.abc.Sequence[typing.Any], labels: typing.Any, mean: typing.Any, max: typing.Any, top: typing.Any, class_count: typing.Any, class_sum: typing.Any, status: typing.Any, top_count: typing.SupportsInt | typing.SupportsIndex, sums: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, temperature: typing.SupportsFloat | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], valid: typing.Any, segments: typing.Any, n_segments: typing.SupportsInt | typing.SupportsIndex, segment_scale: typing.SupportsFloat | typing.SupportsIndex, top_fraction: typing.SupportsFloat | typing.SupportsIndex, sums: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, maps: list, out: typing.Any) -> None:
     """
-    Fill the given arrays; see kernels/uncertainty/native_cpu.py.
+    Fill the arrays of `out`; see kernels/uncertainty/native_cpu.py.
     """
-N_MEASURES: int = 3
+N_MEASURES: int = 7

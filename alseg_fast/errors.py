@@ -26,6 +26,10 @@ class RangeError(AlsegError, ValueError):
     """A value lies outside what the formula is defined for."""
 
 
+class DeviceError(AlsegError, ValueError):
+    """Arrays of one call lie on different devices."""
+
+
 class BackendError(AlsegError, RuntimeError):
     """No implementation can run this call, or the forced one cannot."""
 

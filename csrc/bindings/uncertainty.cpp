@@ -55,10 +55,15 @@ struct Outputs {
   double* mean;                   // [N, kMeasures]
   float* max;                     // [N, kMeasures]
   double* top;                    // [N, kMeasures] or null
-  int64_t* class_count;           // [N, n_labels] or null
-  double* class_sum;              // [N, kMeasures, n_labels] or null
+  int64_t* class_count;           // [N, L] or null
+  double* class_sum;              // [N, kMeasures, L] or null
+  int64_t* segment_area;          // [N, S] or null
+  double* segment_sum;            // [N, kMeasures, S] or null
+  int64_t* segment_class;         // [N, S, L] or null
+  int64_t* n_valid;               // [N]
   uint8_t* status;                // [N]
-  int64_t top_count;
+  double top_fraction;
+  double segment_scale;
 };
 
 // One worker's scratch memory, kept between calls up to a limit: fresh pages cost more than the kernel.
@@ -70,162 +75,264 @@ float* scratch_floats(int64_t n) {
   return memory.data();
 }
 
-void run(UncertaintyJob job, const char* logits, int64_t n_images, int64_t image_bytes, const Outputs& out,
-         int num_threads) {
-  const alseg::KernelTable& table = alseg::kernels();
-  const int64_t labels = alseg::n_labels(job), pixels = job.out_h * job.out_w;
-  const int64_t step = rows_per_chunk(job.out_h), chunks = (job.out_h + step - 1) / step;
-  const int64_t scratch = table.uncertainty_scratch(job);
-  const bool stats = out.class_count != nullptr;
+// One call: the images in groups, each cut into chunks of rows.
+class Call {
+ public:
+  Call(const UncertaintyJob& job, const char* logits, int64_t n_images, int64_t image_bytes, const Outputs& out,
+       int num_threads)
+      : job_(job), logits_(logits), n_images_(n_images), image_bytes_(image_bytes), out_(out), threads_(num_threads),
+        labels_(alseg::n_labels(job)), pixels_(job.out_h * job.out_w), step_(rows_per_chunk(job.out_h)),
+        chunks_((job.out_h + step_ - 1) / step_), stats_(out.class_count != nullptr) {
+    for (int m = 0; m < kK; ++m) hidden_maps_ += wanted(m) && out.top && !out.maps[m];
+    // Images of a group run side by side. It is bounded so that partial sums and hidden maps stay small.
+    constexpr int64_t kHiddenFloats = int64_t{1} << 20;
+    group_ = std::max<int64_t>(1, std::min<int64_t>(n_images, 2048 / chunks_));
+    if (hidden_maps_) group_ = std::max<int64_t>(1, std::min(group_, kHiddenFloats / (hidden_maps_ * pixels_)));
+  }
 
-  // Images of one group run side by side; the group is bounded so that partial sums stay small.
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>(n_images, 2048 / chunks));
-  const size_t cells = static_cast<size_t>(group * chunks);
-  std::vector<double> sum(cells * alseg::kMeasures);
-  std::vector<float> max(cells * alseg::kMeasures);
-  std::vector<int64_t> count(stats ? cells * static_cast<size_t>(labels) : 0);
-  std::vector<double> class_sum(stats ? cells * static_cast<size_t>(labels) * alseg::kMeasures : 0);
-  std::vector<unsigned> status(cells);
-  // The top-share mean needs every value, so a measure without a map gets a scratch one.
-  thread_local std::vector<float> hidden;
-  int hidden_maps = 0;
-  for (int m = 0; m < alseg::kMeasures; ++m)
-    hidden_maps += out.top && (job.measures >> m & 1u) && !out.maps[m];
-  hidden.resize(static_cast<size_t>(group * hidden_maps * pixels));
-  float* const hidden_data = hidden.data();  // in a worker, the name `hidden` is that worker's own vector
+  void run() {
+    const size_t cells = static_cast<size_t>(group_ * chunks_);
+    sum_.resize(cells * kK);
+    max_.resize(cells * kK);
+    count_.resize(stats_ ? cells * static_cast<size_t>(labels_) : 0);
+    class_sum_.resize(stats_ ? cells * static_cast<size_t>(labels_) * kK : 0);
+    valid_.resize(cells);
+    status_.resize(cells);
+    segment_sum_.resize(out_.segment_area ? static_cast<size_t>(group_ * kK * job_.n_segments) : 0);
+    // The top-share mean needs every value, so a measure without a map gets a hidden one.
+    thread_local std::vector<float> hidden;
+    hidden.resize(static_cast<size_t>(group_ * hidden_maps_ * pixels_));
+    hidden_ = hidden.data();  // in a worker, the name `hidden` is that worker's own vector
+    for (int64_t first = 0; first < n_images_; first += group_) {
+      images_ = std::min(group_, n_images_ - first);
+      first_ = first;
+      run_group();
+    }
+    if (hidden.capacity() > (size_t{1} << 25)) std::vector<float>().swap(hidden);
+  }
 
-  for (int64_t first = 0; first < n_images; first += group) {
-    const int64_t images = std::min(group, n_images - first);
-    std::fill(sum.begin(), sum.end(), 0.0);
-    std::fill(max.begin(), max.end(), 0.0f);
-    std::fill(count.begin(), count.end(), 0);
-    std::fill(class_sum.begin(), class_sum.end(), 0.0);
-    std::fill(status.begin(), status.end(), 0u);
+ private:
+  static constexpr int kK = alseg::kMeasures;
 
-    const auto job_of = [&](int64_t i) {
-      UncertaintyJob one = job;
-      one.logits = logits + (first + i) * image_bytes;
-      int next_hidden = 0;
-      for (int m = 0; m < alseg::kMeasures; ++m) {
-        one.maps[m] = nullptr;
-        if (!(job.measures >> m & 1u)) continue;
-        if (out.maps[m]) one.maps[m] = out.maps[m] + (first + i) * pixels;
-        else if (out.top) one.maps[m] = hidden_data + (i * hidden_maps + next_hidden++) * pixels;
-      }
-      one.labels = out.labels ? out.labels + (first + i) * pixels * out.label_bytes : nullptr;
-      return one;
-    };
-    alseg::parallel_for(images * chunks, num_threads, [&](int64_t cell) {
-      const int64_t i = cell / chunks, chunk = cell % chunks;
-      const size_t at = static_cast<size_t>(cell);
-      const alseg::ChunkSums sums{&sum[at * alseg::kMeasures], &max[at * alseg::kMeasures],
-                                  stats ? &count[at * static_cast<size_t>(labels)] : nullptr,
-                                  stats ? &class_sum[at * static_cast<size_t>(labels) * alseg::kMeasures] : nullptr,
-                                  &status[at]};
-      table.uncertainty_rows(job_of(i), chunk * step, std::min((chunk + 1) * step, job.out_h), sums,
+  bool wanted(int64_t m) const { return job_.measures >> m & 1u; }
+
+  UncertaintyJob job_of(int64_t i) const {
+    const int64_t n = first_ + i;
+    UncertaintyJob one = job_;
+    one.logits = logits_ + n * image_bytes_;
+    int next_hidden = 0;
+    for (int m = 0; m < kK; ++m) {
+      one.maps[m] = nullptr;
+      if (!wanted(m)) continue;
+      if (out_.maps[m]) one.maps[m] = out_.maps[m] + n * pixels_;
+      else if (out_.top) one.maps[m] = hidden_ + (i * hidden_maps_ + next_hidden++) * pixels_;
+    }
+    one.labels = out_.labels ? out_.labels + n * pixels_ * out_.label_bytes : nullptr;
+    if (job_.valid) one.valid = job_.valid + n * pixels_;
+    if (job_.segments) one.segments = job_.segments + n * pixels_;
+    return one;
+  }
+
+  alseg::SegmentSums segments_of(int64_t i) {
+    if (!out_.segment_area) return {};
+    const int64_t n = first_ + i, s = job_.n_segments;
+    return {out_.segment_area + n * s, &segment_sum_[static_cast<size_t>(i * kK * s)],
+            out_.segment_class ? out_.segment_class + n * s * labels_ : nullptr, out_.segment_scale};
+  }
+
+  void run_group() {
+    std::fill(sum_.begin(), sum_.end(), 0.0);
+    std::fill(max_.begin(), max_.end(), 0.0f);
+    std::fill(count_.begin(), count_.end(), 0);
+    std::fill(class_sum_.begin(), class_sum_.end(), 0.0);
+    std::fill(valid_.begin(), valid_.end(), 0);
+    std::fill(status_.begin(), status_.end(), 0u);
+    std::fill(segment_sum_.begin(), segment_sum_.end(), 0);
+    const alseg::KernelTable& table = alseg::kernels();
+    const int64_t scratch = table.uncertainty_scratch(job_);
+    alseg::parallel_for(images_ * chunks_, threads_, [&](int64_t cell) {
+      const int64_t i = cell / chunks_, chunk = cell % chunks_;
+      const size_t at = static_cast<size_t>(cell), wide = static_cast<size_t>(labels_);
+      const alseg::ChunkSums sums{&sum_[at * kK],
+                                  &max_[at * kK],
+                                  stats_ ? &count_[at * wide] : nullptr,
+                                  stats_ ? &class_sum_[at * wide * kK] : nullptr,
+                                  &valid_[at],
+                                  &status_[at],
+                                  segments_of(i)};
+      table.uncertainty_rows(job_of(i), chunk * step_, std::min((chunk + 1) * step_, job_.out_h), sums,
                              scratch_floats(scratch));
     });
-    for (int64_t i = 0; i < images; ++i) {
-      const int64_t n = first + i;
-      unsigned flags = 0;
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const size_t at = static_cast<size_t>(i * chunks + chunk);
-        flags |= status[at];
-        for (int m = 0; m < alseg::kMeasures; ++m) {
-          out.mean[n * alseg::kMeasures + m] += sum[at * alseg::kMeasures + static_cast<size_t>(m)];
-          out.max[n * alseg::kMeasures + m] =
-              std::max(out.max[n * alseg::kMeasures + m], max[at * alseg::kMeasures + static_cast<size_t>(m)]);
-        }
-        for (int64_t c = 0; stats && c < labels; ++c)
-          out.class_count[n * labels + c] += count[at * static_cast<size_t>(labels) + static_cast<size_t>(c)];
-        for (int64_t c = 0; stats && c < labels * alseg::kMeasures; ++c)
-          out.class_sum[n * labels * alseg::kMeasures + c] +=
-              class_sum[at * static_cast<size_t>(labels) * alseg::kMeasures + static_cast<size_t>(c)];
-      }
-      for (int m = 0; m < alseg::kMeasures; ++m)
-        out.mean[n * alseg::kMeasures + m] /= static_cast<double>(pixels);
-      out.status[n] = static_cast<uint8_t>(flags);
-    }
-    if (!out.top) continue;
-    alseg::parallel_for(images * alseg::kMeasures, num_threads, [&](int64_t task) {
-      const int64_t i = task / alseg::kMeasures, m = task % alseg::kMeasures, n = first + i;
-      if (!(job.measures >> m & 1u)) return;
+    for (int64_t i = 0; i < images_; ++i) add_up(i);
+    if (!out_.top) return;
+    alseg::parallel_for(images_ * kK, threads_, [&](int64_t task) {
+      const int64_t i = task / kK, m = task % kK, n = first_ + i, valid = out_.n_valid[n];
       // NaN has no order; such an image is reported through its status instead.
-      if (out.status[n] & alseg::kNotFinite) return;
-      out.top[n * alseg::kMeasures + m] = alseg::mean_of_largest(job_of(i).maps[m], pixels, out.top_count);
+      if (!wanted(m) || valid == 0 || out_.status[n] & alseg::kNotFinite) return;
+      const double share = std::ceil(out_.top_fraction * static_cast<double>(valid) - 1e-9);
+      const int64_t k = std::min(valid, std::max<int64_t>(1, static_cast<int64_t>(share)));
+      // Pixels that are not valid hold 0, the least a measure can be: they displace nothing.
+      out_.top[n * kK + m] = alseg::mean_of_largest(job_of(i).maps[m], pixels_, k);
     });
   }
-  if (hidden.capacity() > (size_t{1} << 25)) std::vector<float>().swap(hidden);
-}
+
+  // The chunks of one image in order.
+  void add_up(int64_t i) {
+    const int64_t n = first_ + i;
+    unsigned flags = 0;
+    int64_t valid = 0;
+    double mean[kK] = {};
+    float max[kK] = {};
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+      const size_t at = static_cast<size_t>(i * chunks_ + chunk), wide = static_cast<size_t>(labels_);
+      flags |= status_[at];
+      valid += valid_[at];
+      for (size_t m = 0; m < kK; ++m) {
+        mean[m] += sum_[at * kK + m];
+        max[m] = std::max(max[m], max_[at * kK + m]);
+      }
+      for (size_t c = 0; stats_ && c < wide; ++c)
+        out_.class_count[static_cast<size_t>(n) * wide + c] += count_[at * wide + c];
+      for (size_t c = 0; stats_ && c < wide * kK; ++c)
+        out_.class_sum[static_cast<size_t>(n) * wide * kK + c] += class_sum_[at * wide * kK + c];
+    }
+    for (int64_t m = 0; m < kK; ++m) {
+      out_.mean[n * kK + m] = valid ? mean[m] / static_cast<double>(valid) : std::nan("");
+      out_.max[n * kK + m] = valid ? max[m] : std::nanf("");
+    }
+    const int64_t cells = out_.segment_area ? kK * job_.n_segments : 0;
+    for (int64_t c = 0; c < cells; ++c)
+      out_.segment_sum[n * cells + c] =
+          static_cast<double>(segment_sum_[static_cast<size_t>(i * cells + c)]) / out_.segment_scale;
+    out_.n_valid[n] = valid;
+    out_.status[n] = static_cast<uint8_t>(flags);
+  }
+
+  const UncertaintyJob job_;
+  const char* const logits_;
+  const int64_t n_images_, image_bytes_;
+  const Outputs out_;
+  const int threads_;
+  const int64_t labels_, pixels_, step_, chunks_;
+  const bool stats_;
+  int64_t hidden_maps_ = 0, group_ = 1, images_ = 0, first_ = 0;
+  float* hidden_ = nullptr;
+  std::vector<double> sum_, class_sum_;  // [group, chunks, kMeasures (, L)]
+  std::vector<float> max_;
+  std::vector<int64_t> count_, valid_;
+  std::vector<unsigned> status_;
+  std::vector<int64_t> segment_sum_;  // [group, kMeasures, S] fixed point
+};
 
 template <typename T>
 T* writable(const py::object& object, const char* name, const std::vector<py::ssize_t>& shape, char kind,
             py::ssize_t item = sizeof(T)) {
   if (object.is_none()) return nullptr;
   auto array = py::cast<py::array>(object);
-  bool ok = array.dtype().kind() == kind && array.itemsize() == item && array.ndim() == static_cast<py::ssize_t>(shape.size()) &&
-            (array.flags() & py::array::c_style) != 0 && array.writeable();
+  bool ok = array.dtype().kind() == kind && array.itemsize() == item &&
+            array.ndim() == static_cast<py::ssize_t>(shape.size()) && (array.flags() & py::array::c_style) != 0 &&
+            array.writeable();
   for (size_t i = 0; ok && i < shape.size(); ++i) ok = array.shape(static_cast<py::ssize_t>(i)) == shape[i];
   if (!ok) throw py::value_error(std::string(name) + " must be a writable C-contiguous array of the documented shape");
   return static_cast<T*>(array.mutable_data());
 }
 
-void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t> size, int activation,
-                 unsigned measures, bool align_corners, std::tuple<double, double, double, double> box,
-                 const std::vector<py::object>& maps, const py::object& labels, const py::object& mean,
-                 const py::object& max, const py::object& top, const py::object& class_count,
-                 const py::object& class_sum, const py::object& status, int64_t top_count, bool sums, int num_threads) {
-  if (logits.ndim() != 4) throw py::value_error("logits must have 4 dimensions");
+template <typename T>
+const T* readable(const py::object& object, const char* name, const std::vector<py::ssize_t>& shape, char kind) {
+  if (object.is_none()) return nullptr;
+  const auto array = py::cast<py::array>(object);
+  bool ok = array.dtype().kind() == kind && array.itemsize() == sizeof(T) &&
+            array.ndim() == static_cast<py::ssize_t>(shape.size()) && (array.flags() & py::array::c_style) != 0;
+  for (size_t i = 0; ok && i < shape.size(); ++i) ok = array.shape(static_cast<py::ssize_t>(i)) == shape[i];
+  if (!ok) throw py::value_error(std::string(name) + " must be a C-contiguous array of the documented shape");
+  return static_cast<const T*>(array.data());
+}
+
+// Shapes and strides of logits [N, T, C, h, w].
+UncertaintyJob describe_logits(const py::array& logits, int dtype, std::pair<int64_t, int64_t> size) {
+  if (logits.ndim() != 5) throw py::value_error("logits must have 5 dimensions");
   if (dtype < 0 || dtype > 2) throw py::value_error("unknown dtype code");
   const py::ssize_t item = dtype == 0 ? 4 : 2;
   if (logits.itemsize() != item) throw py::value_error("logits do not have the stated dtype");
-  if (maps.size() != alseg::kMeasures) throw py::value_error("maps must have one entry a measure");
+  for (int i = 1; i < 5; ++i)
+    if (logits.strides(i) % item != 0) throw py::value_error("logits strides must be whole elements");
   UncertaintyJob job{};
   job.dtype = static_cast<alseg::Dtype>(dtype);
-  const int64_t n = logits.shape(0);
-  job.n_classes = logits.shape(1);
-  job.in_h = logits.shape(2);
-  job.in_w = logits.shape(3);
-  for (int i = 1; i < 4; ++i)
-    if (logits.strides(i) % item != 0) throw py::value_error("logits strides must be whole elements");
-  job.stride_c = logits.strides(1) / item;
-  job.stride_h = logits.strides(2) / item;
-  job.stride_w = logits.strides(3) / item;
+  job.n_passes = logits.shape(1);
+  job.n_classes = logits.shape(2);
+  job.in_h = logits.shape(3);
+  job.in_w = logits.shape(4);
+  job.stride_t = logits.strides(1) / item;
+  job.stride_c = logits.strides(2) / item;
+  job.stride_h = logits.strides(3) / item;
+  job.stride_w = logits.strides(4) / item;
   job.out_h = size.first;
   job.out_w = size.second;
-  if (n < 1 || job.n_classes < 1 || job.in_h < 1 || job.in_w < 1 || job.out_h < 1 || job.out_w < 1 ||
-      job.n_classes > 65535 || job.in_w > INT32_MAX / 2 || job.in_h > INT32_MAX / 2 || top_count < 1 ||
-      top_count > job.out_h * job.out_w) {
+  if (logits.shape(0) < 1 || job.n_passes < 1 || job.n_classes < 1 || job.in_h < 1 || job.in_w < 1 || job.out_h < 1 ||
+      job.out_w < 1 || job.n_classes > 65535 || job.n_passes > 65535 || job.in_w > INT32_MAX / 2 ||
+      job.in_h > INT32_MAX / 2) {
     throw py::value_error("a size is out of range");
   }
-  job.activation = static_cast<alseg::Activation>(activation);
-  job.measures = measures;
-  const int64_t n_labels = alseg::n_labels(job);
-  job.label_bytes = n_labels <= 256 ? 1 : 2;
+  return job;
+}
 
-  const py::ssize_t k = alseg::kMeasures;
+// `out` has the attributes of kernels/uncertainty/common.py's Raw, but its maps are a list in the order of measures.
+Outputs describe_outputs(const py::object& out, const py::list& maps, const UncertaintyJob& job, int64_t n) {
+  const py::ssize_t k = alseg::kMeasures, labels = alseg::n_labels(job), segments = job.n_segments;
+  if (maps.size() != static_cast<size_t>(k)) throw py::value_error("maps must have one entry a measure");
   const std::vector<py::ssize_t> map_shape{n, job.out_h, job.out_w}, row_shape{n, k};
-  Outputs out{};
-  for (size_t m = 0; m < maps.size(); ++m) out.maps[m] = writable<float>(maps[m], "map", map_shape, 'f');
-  out.labels = writable<char>(labels, "labels", map_shape, 'u', job.label_bytes);
-  out.label_bytes = job.label_bytes;
-  out.mean = writable<double>(mean, "mean", row_shape, 'f');
-  out.max = writable<float>(max, "max", row_shape, 'f');
-  out.top = writable<double>(top, "top", row_shape, 'f');
-  out.class_count = writable<int64_t>(class_count, "class_count", {n, n_labels}, 'i');
-  out.class_sum = writable<double>(class_sum, "class_sum", {n, k, n_labels}, 'f');
-  out.status = writable<uint8_t>(status, "status", {n}, 'u');
-  if (!out.mean || !out.max || !out.status) throw py::value_error("mean, max and status must be given");
-  if ((out.class_count == nullptr) != (out.class_sum == nullptr))
-    throw py::value_error("class_count and class_sum go together");
-  out.top_count = top_count;
-  std::fill(out.mean, out.mean + n * k, 0.0);
-  std::fill(out.max, out.max + n * k, 0.0f);
-  if (out.top) std::fill(out.top, out.top + n * k, std::nan(""));
-  if (out.class_count) std::fill(out.class_count, out.class_count + n * n_labels, int64_t{0});
-  if (out.class_sum) std::fill(out.class_sum, out.class_sum + n * k * n_labels, 0.0);
-  job.labels = out.labels;
-  job.class_stats = out.class_count != nullptr;
+  Outputs o{};
+  for (size_t m = 0; m < maps.size(); ++m) o.maps[m] = writable<float>(maps[m], "map", map_shape, 'f');
+  o.label_bytes = job.label_bytes;
+  o.labels = writable<char>(out.attr("labels"), "labels", map_shape, 'u', job.label_bytes);
+  o.mean = writable<double>(out.attr("mean"), "mean", row_shape, 'f');
+  o.max = writable<float>(out.attr("max"), "max", row_shape, 'f');
+  o.top = writable<double>(out.attr("top"), "top", row_shape, 'f');
+  o.class_count = writable<int64_t>(out.attr("class_count"), "class_count", {n, labels}, 'i');
+  o.class_sum = writable<double>(out.attr("class_sum"), "class_sum", {n, k, labels}, 'f');
+  o.segment_area = writable<int64_t>(out.attr("segment_area"), "segment_area", {n, segments}, 'i');
+  o.segment_sum = writable<double>(out.attr("segment_sum"), "segment_sum", {n, k, segments}, 'f');
+  o.segment_class = writable<int64_t>(out.attr("segment_class"), "segment_class", {n, segments, labels}, 'i');
+  o.n_valid = writable<int64_t>(out.attr("n_valid"), "n_valid", {n}, 'i');
+  o.status = writable<uint8_t>(out.attr("status"), "status", {n}, 'u');
+  if (!o.mean || !o.max || !o.n_valid || !o.status)
+    throw py::value_error("mean, max, n_valid and status must be given");
+  if (!o.class_count != !o.class_sum) throw py::value_error("class_count and class_sum go together");
+  if (!o.segment_area != !o.segment_sum || !o.segment_area != !job.segments || (o.segment_class && !o.segment_area))
+    throw py::value_error("segments, segment_area and segment_sum go together");
+  if (o.top) std::fill(o.top, o.top + n * k, std::nan(""));
+  if (o.class_count) std::fill(o.class_count, o.class_count + n * labels, int64_t{0});
+  if (o.class_sum) std::fill(o.class_sum, o.class_sum + n * k * labels, 0.0);
+  if (o.segment_area) std::fill(o.segment_area, o.segment_area + n * segments, int64_t{0});
+  if (o.segment_class) std::fill(o.segment_class, o.segment_class + n * segments * labels, int64_t{0});
+  return o;
+}
+
+void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t> size, int activation,
+                 double temperature, unsigned measures, bool align_corners,
+                 std::tuple<double, double, double, double> box, const py::object& valid, const py::object& segments,
+                 int64_t n_segments, double segment_scale, double top_fraction, bool sums, int num_threads,
+                 const py::list& maps, const py::object& out) {
+  UncertaintyJob job = describe_logits(logits, dtype, size);
+  if (activation < 0 || activation > 2) throw py::value_error("unknown activation code");
+  if (!(temperature > 0.0)) throw py::value_error("temperature must be positive");
+  const int64_t n = logits.shape(0);
+  job.activation = static_cast<alseg::Activation>(activation);
+  job.inverse_temperature = static_cast<float>(1.0 / temperature);
+  job.measures = measures & ((1u << alseg::kMeasures) - 1u);
+  job.label_bytes = alseg::n_labels(job) <= 256 ? 1 : 2;
+  const std::vector<py::ssize_t> map_shape{n, job.out_h, job.out_w};
+  static_assert(sizeof(bool) == 1, "valid is read as bytes");
+  job.valid = reinterpret_cast<const uint8_t*>(readable<bool>(valid, "valid", map_shape, 'b'));
+  job.segments = readable<int32_t>(segments, "segments", map_shape, 'i');
+  job.n_segments = job.segments ? n_segments : 0;
+  if (job.segments && (n_segments < 1 || n_segments > INT32_MAX || !(segment_scale > 0.0)))
+    throw py::value_error("n_segments or segment_scale is out of range");
+  Outputs o = describe_outputs(out, maps, job, n);
+  o.top_fraction = top_fraction;
+  o.segment_scale = segment_scale;
+  job.labels = o.labels;
+  job.class_stats = o.class_count != nullptr;
   job.sums = sums;
 
   const Axis columns(job.in_w, job.out_w, std::get<1>(box), std::get<3>(box), align_corners);
@@ -237,7 +344,7 @@ void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t>
   const char* data = static_cast<const char*>(logits.data());
   const int64_t image_bytes = logits.strides(0);
   py::gil_scoped_release nogil;
-  run(job, data, n, image_bytes, out, num_threads);
+  Call(job, data, n, image_bytes, o, num_threads).run();
 }
 
 }  // namespace
@@ -245,8 +352,8 @@ void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t>
 void register_uncertainty(py::module_& m) {
   m.attr("N_MEASURES") = alseg::kMeasures;
   m.def("uncertainty", &uncertainty, py::arg("logits"), py::arg("dtype"), py::arg("size"), py::arg("activation"),
-        py::arg("measures"), py::arg("align_corners"), py::arg("box"), py::arg("maps"), py::arg("labels"),
-        py::arg("mean"), py::arg("max"), py::arg("top"), py::arg("class_count"), py::arg("class_sum"),
-        py::arg("status"), py::arg("top_count"), py::arg("sums"), py::arg("num_threads"),
-        "Fill the given arrays; see kernels/uncertainty/native_cpu.py.");
+        py::arg("temperature"), py::arg("measures"), py::arg("align_corners"), py::arg("box"), py::arg("valid"),
+        py::arg("segments"), py::arg("n_segments"), py::arg("segment_scale"), py::arg("top_fraction"),
+        py::arg("sums"), py::arg("num_threads"), py::arg("maps"), py::arg("out"),
+        "Fill the arrays of `out`; see kernels/uncertainty/native_cpu.py.");
 }

@@ -34,8 +34,15 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return n;
 }
 
+// Whether any lane is not 0.
+inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
+
 #include "kernels/simd.inl"
-#include "kernels/uncertainty.inl"
+#include "kernels/uncertainty/rows.inl"
+#include "kernels/uncertainty/one_pass.inl"
+#include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/reduce.inl"
+#include "kernels/uncertainty/driver.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 

@@ -31,8 +31,15 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return __builtin_popcount(keep);
 }
 
+// Whether any lane is not 0.
+inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0; }
+
 #include "kernels/simd.inl"
-#include "kernels/uncertainty.inl"
+#include "kernels/uncertainty/rows.inl"
+#include "kernels/uncertainty/one_pass.inl"
+#include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/reduce.inl"
+#include "kernels/uncertainty/driver.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 

@@ -36,8 +36,19 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return n;
 }
 
+// Whether any lane is not 0.
+inline bool any(vi v) {
+  typedef int64_t pair __attribute__((vector_size(16)));
+  const pair halves = reinterpret_cast<pair>(v);
+  return (halves[0] | halves[1]) != 0;
+}
+
 #include "kernels/simd.inl"
-#include "kernels/uncertainty.inl"
+#include "kernels/uncertainty/rows.inl"
+#include "kernels/uncertainty/one_pass.inl"
+#include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/reduce.inl"
+#include "kernels/uncertainty/driver.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 

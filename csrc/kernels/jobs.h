@@ -8,28 +8,37 @@ enum class Dtype : int { f32 = 0, f16 = 1, bf16 = 2, u8 = 3 };
 enum class Activation : int { softmax = 0, sigmoid = 1, probabilities = 2 };
 
 // Bits of UncertaintyJob::measures; the index of a measure is its bit's position.
-constexpr int kMeasures = 3;
-constexpr unsigned kEntropy = 1u, kMargin = 2u, kLeastConfidence = 4u;
+constexpr int kMeasures = 7;
+enum Measure : int {
+  mEntropy, mMargin, mLeastConfidence, mExpectedEntropy, mMutualInformation, mVariance, mVariationRatio
+};
+constexpr unsigned bit_of(Measure m) { return 1u << m; }
+// Those that compare passes with each other: 0 where there is one pass.
+constexpr unsigned kComparing = bit_of(mMutualInformation) | bit_of(mVariance) | bit_of(mVariationRatio);
 
 // Bits of ChunkSums::status.
-constexpr unsigned kNotFinite = 1u, kOutOfRange = 2u;
+constexpr unsigned kNotFinite = 1u, kOutOfRange = 2u, kBadSegment = 4u;
 
-// One image of `uncertainty`: logits [C, h, w] -> maps [H, W].
+// One image of `uncertainty`: logits [T, C, h, w] -> maps [H, W].
 struct UncertaintyJob {
   const void* logits;
   Dtype dtype;
-  int64_t n_classes, in_h, in_w;               // C, h, w
-  int64_t stride_c, stride_h, stride_w;        // in elements
+  int64_t n_passes, n_classes, in_h, in_w;     // T, C, h, w
+  int64_t stride_t, stride_c, stride_h, stride_w;  // in elements
   int64_t out_h, out_w;                        // H, W
   const int32_t* x_index;                      // [padded W] left neighbour, non-decreasing, in [0, w - 1]
   const float* x_frac;                         // [padded W] weight of the right neighbour; 0 where there is none
   const int32_t* y_index;                      // [H]
   const float* y_frac;                         // [H]
   Activation activation;
+  float inverse_temperature;
   unsigned measures;
   float* maps[kMeasures];                      // [H, W] each, or null
   void* labels;                                // [H, W] or null
   int label_bytes;                             // 1 or 2
+  const uint8_t* valid;                        // [H, W] 0 or 1, or null: all count
+  const int32_t* segments;                     // [H, W] ids, or null
+  int64_t n_segments;                          // S
   bool class_stats;
   bool sums;                                   // whether ChunkSums::sum and ::max are wanted
 };
@@ -40,6 +49,15 @@ constexpr int64_t kColumnPad = 64;
 // pack_values writes whole vectors, so its output needs room for one past the last value.
 constexpr int64_t kPackPad = 16;
 
+// Sums over the segments of one image, shared by all its chunks. They are integers (a measure times `scale`,
+// rounded), so that the order of additions, and with it the number of threads, does not change a bit.
+struct SegmentSums {
+  int64_t* area;        // [S] valid pixels
+  int64_t* sum;         // [kMeasures, S]
+  int64_t* class_count; // [S, n_labels] or null
+  double scale;
+};
+
 // Partial results of one chunk of rows. Chunks are cut by shape alone and added in order, which is what
 // makes the result the same for any number of threads.
 struct ChunkSums {
@@ -47,7 +65,9 @@ struct ChunkSums {
   float* max;           // [kMeasures]
   int64_t* class_count; // [n_labels] or null
   double* class_sum;    // [kMeasures, n_labels] or null
+  int64_t* n_valid;
   unsigned* status;
+  SegmentSums segments; // area is null where there are none
 };
 
 // A binary problem with one output channel has two labels.

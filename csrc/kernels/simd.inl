@@ -14,6 +14,7 @@ inline vi load_i(const int32_t* p) {
   return v;
 }
 inline void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+inline void store_i(int32_t* p, vi v) { std::memcpy(p, &v, sizeof v); }
 inline vf splat(float x) { return x - vf{}; }  // x - 0 folds to a broadcast; 0 + x would not (-0)
 inline vi splat_i(int32_t x) { return x - vi{}; }
 inline vf to_float(vi v) { return __builtin_convertvector(v, vf); }

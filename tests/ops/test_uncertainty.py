@@ -11,19 +11,26 @@ import alseg_fast as alseg
 from alseg_fast import _native
 from alseg_fast.dispatch import use_backend
 from alseg_fast.errors import BackendError, DataError, DtypeError, RangeError, ShapeError
+from alseg_fast.kernels.uncertainty import reference as definition
 from alseg_fast.kernels.uncertainty import uncertainty as op
 from alseg_fast.kernels.uncertainty.common import MEASURES, Request, n_labels
 
-ALL = ("entropy", "margin", "least_confidence")
+ALL = MEASURES
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities")
 
 
 def scores_for(activation, shape, seed, spread=4.0, dtype=np.float32):
-    """Plausible input of an activation: normal logits, or probabilities that sum to one over classes."""
-    z = np.random.default_rng(seed).normal(size=shape) * spread
+    """Plausible input of an activation: normal logits, or probabilities that sum to one over classes (axis -3).
+
+    Passes differ by a third of the spread, as with dropout.
+    """
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=shape) * spread
+    if len(shape) == 5:
+        z = z[:, :1] + rng.normal(size=shape) * spread / 3
     if activation == "probabilities":
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        z = e / e.sum(axis=1, keepdims=True) if shape[1] > 1 else 1 / (1 + np.exp(-z))
+        e = np.exp(z - z.max(axis=-3, keepdims=True))
+        z = e / e.sum(axis=-3, keepdims=True) if shape[-3] > 1 else 1 / (1 + np.exp(-z))
     return z.astype(dtype)
 
 
@@ -33,7 +40,7 @@ def request_for(z, size, activation, **changes):
         "measures": ALL,
         "activation": activation,
         "align_corners": False,
-        "box": (0.0, 0.0, float(z.shape[2]), float(z.shape[3])),
+        "box": (0.0, 0.0, float(z.shape[-2]), float(z.shape[-1])),
         "maps": True,
         "labels": True,
         "class_stats": True,
@@ -44,37 +51,64 @@ def request_for(z, size, activation, **changes):
     return Request(**{**values, **changes})
 
 
-def tolerance(z, activation):
+def tolerance(z, request):
     """float32 interpolation is off by a few units in the last place of the logits; a measure changes by at most
     about ln C times that."""
-    largest = float(np.abs(z.astype(np.float64)).max()) if activation != "probabilities" else 1.0
-    return 2e-6 + 4e-7 * (1 + largest) * (1 + math.log(z.shape[1] + 1))
+    largest = float(np.abs(z.astype(np.float64)).max()) if request.activation != "probabilities" else 1.0
+    return 2e-6 + 4e-7 * (1 + largest / request.temperature) * (1 + math.log(z.shape[2] + 1))
 
 
-def assert_same(native, reference, z, request):
-    """Values within rounding; labels equal except where two classes tie within rounding."""
-    atol = tolerance(z, request.activation)
-    for name in request.measures:
+def assert_same(native, reference, z, request, valid=None, segments=None):
+    """Values within rounding; labels and votes equal except where two classes tie within rounding."""
+    atol = tolerance(z, request)
+    exact = [m for m in request.measures if m != "variation_ratio"]  # a vote flips as a label does
+    for name in exact:
         np.testing.assert_allclose(native.maps[name], reference.maps[name], rtol=0, atol=atol, err_msg=name)
-    columns = [MEASURES.index(m) for m in request.measures]
-    np.testing.assert_allclose(native.mean[:, columns], reference.mean[:, columns], rtol=0, atol=atol)
-    np.testing.assert_allclose(native.max[:, columns], reference.max[:, columns], rtol=0, atol=atol)
-    np.testing.assert_allclose(native.top[:, columns], reference.top[:, columns], rtol=0, atol=atol)
-    differ = native.labels != reference.labels
-    # The margin 1 - (p1 - p2) is 1 at a tie.
-    assert (reference.maps["margin"][differ] > 1 - 20 * atol).all(), "labels differ where there is no tie"
-    pixels = request.size[0] * request.size[1]
-    counted = np.stack(
-        [(native.labels == c).reshape(len(z), -1).sum(axis=1) for c in range(n_labels(z.shape[1]))], axis=1
-    )
-    np.testing.assert_array_equal(native.class_count, counted)
-    assert (native.class_count.sum(axis=1) == pixels).all()
-    sums = np.zeros_like(reference.class_sum)
-    for m, name in enumerate(MEASURES):
-        for c in range(sums.shape[2]):
-            sums[:, m, c] = np.where(native.labels == c, native.maps[name].astype(float), 0).sum(axis=(1, 2))
-    np.testing.assert_allclose(native.class_sum, sums, rtol=1e-5, atol=1e-4)
+    columns = [MEASURES.index(m) for m in exact]
+    np.testing.assert_array_equal(native.n_valid, reference.n_valid)
+    for column in ("mean", "max", "top"):
+        got, expected = getattr(native, column)[:, columns], getattr(reference, column)[:, columns]
+        np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=column)
+    assert label_gap(native.labels, z, request, valid) < 20 * atol, "labels differ where there is no tie"
+    votes = native.maps["variation_ratio"] != reference.maps["variation_ratio"]
+    far = np.abs(native.maps["variation_ratio"] - reference.maps["variation_ratio"]) > 1e-6
+    assert far.sum() <= 0.01 * votes.size + 1
+    own = own_sums(native, z, request, valid, segments)
+    np.testing.assert_array_equal(native.class_count, own[0])
+    np.testing.assert_allclose(native.class_sum, own[1], rtol=1e-5, atol=1e-4)
+    if segments is not None:
+        np.testing.assert_array_equal(native.segment_area, reference.segment_area)
+        np.testing.assert_allclose(native.segment_sum, own[2], rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(native.segment_class, own[3])
     np.testing.assert_array_equal(native.status, reference.status)
+
+
+def label_gap(labels, z, request, valid):
+    """How much less probable than the best class the labels are, at worst, by the reference's mean probabilities."""
+    p = definition.probabilities(definition.upsample(z, request), request).mean(axis=1)  # [N, C, H, W]
+    if p.shape[1] == 1:
+        p = np.concatenate([1 - p, p], axis=1)
+    chosen = np.take_along_axis(p, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    gap = p.max(axis=1) - chosen
+    return gap.max() if valid is None else np.where(valid, gap, 0).max()
+
+
+def own_sums(native, z, request, valid, segments):
+    """Sums over classes and segments that belong to a kernel's own maps and labels."""
+    n, labels, k, s = len(z), n_labels(z.shape[2]), len(MEASURES), request.n_segments
+    count, total = np.zeros((n, labels), np.int64), np.zeros((n, k, labels))
+    in_segment, shares = np.zeros((n, k, s)), np.zeros((n, s, labels), np.int64)
+    for i in range(n):
+        counts = np.ones(request.size, bool) if valid is None else valid[i]
+        ids = native.labels[i][counts].astype(np.int64)
+        values = [native.maps[name][i][counts].astype(float) for name in MEASURES]
+        count[i] = np.bincount(ids, minlength=labels)
+        total[i] = [np.bincount(ids, v, minlength=labels) for v in values]
+        if segments is not None:
+            where = segments[i][counts]
+            in_segment[i] = [np.bincount(where, v, minlength=s) for v in values]
+            np.add.at(shares[i], (where, ids), 1)
+    return count, total, in_segment, shares
 
 
 SHAPES = [
@@ -94,16 +128,18 @@ SHAPES = [
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_native_equals_reference(simd_level, shape, activation, align_corners):
+@pytest.mark.parametrize("passes", [1, 3])
+def test_native_equals_reference(simd_level, shape, activation, align_corners, passes):
     n, c, h, w, height, width = shape
-    z = scores_for(activation, (n, c, h, w), seed=c * h)
+    z = scores_for(activation, (n, passes, c, h, w), seed=c * h)
     request = request_for(z, (height, width), activation, align_corners=align_corners)
     assert_same(op.implementation("native")(z, request), op.implementation("reference")(z, request), z, request)
 
 
+@pytest.mark.parametrize("passes", [1, 5])
 @pytest.mark.parametrize("activation", ["sigmoid", "probabilities"])
-def test_one_channel_is_a_two_class_problem(simd_level, activation):
-    z = scores_for(activation, (2, 1, 6, 5), seed=3)
+def test_one_channel_is_a_two_class_problem(simd_level, activation, passes):
+    z = scores_for(activation, (2, passes, 1, 6, 5), seed=3)
     request = request_for(z, (20, 31), activation)
     native = op.implementation("native")(z, request)
     assert_same(native, op.implementation("reference")(z, request), z, request)
@@ -117,13 +153,21 @@ def test_native_equals_reference_on_random_requests(data):
     draw = data.draw
     activation = draw(st.sampled_from(ACTIVATIONS))
     c = draw(st.integers(1 if activation != "softmax" else 2, 40))
-    shape = (draw(st.integers(1, 3)), c, draw(st.integers(1, 20)), draw(st.integers(1, 40)))
+    passes = draw(st.sampled_from([1, 1, 2, 3, 8, 11]))
+    shape = (draw(st.integers(1, 3)), passes, c, draw(st.integers(1, 20)), draw(st.integers(1, 40)))
     size = (draw(st.integers(1, 60)), draw(st.integers(1, 150)))
     z = scores_for(activation, shape, draw(st.integers(0, 99)), spread=draw(st.sampled_from([0.0, 0.1, 3.0, 30.0])))
     if draw(st.booleans()):
         z = z.astype(np.float16)
     if draw(st.booleans()):  # channels last, as NHWC models give it
-        z = np.ascontiguousarray(z.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        z = np.ascontiguousarray(z.transpose(0, 1, 3, 4, 2)).transpose(0, 1, 4, 2, 3)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    valid = rng.random((shape[0], *size)) < draw(st.sampled_from([0.0, 0.5, 0.99])) if draw(st.booleans()) else None
+    n_segments = draw(st.sampled_from([0, 1, 7, 300]))
+    segments = None
+    if n_segments:
+        blocky = rng.integers(0, n_segments, (shape[0], size[0], -(-size[1] // 9))).repeat(9, axis=2)
+        segments = np.ascontiguousarray(blocky[:, :, : size[1]], np.int32)
     level = draw(st.sampled_from(_native.available_levels()))
     request = request_for(
         z,
@@ -131,19 +175,22 @@ def test_native_equals_reference_on_random_requests(data):
         activation,
         align_corners=draw(st.booleans()),
         top_fraction=draw(st.sampled_from([0.01, 0.05, 0.5, 1.0])),
+        temperature=1.0 if activation == "probabilities" else draw(st.sampled_from([1.0, 0.5, 3.0])),
         num_threads=draw(st.integers(1, 4)),
+        n_segments=n_segments,
     )
     before = _native.simd_level()
     _native.set_simd_level(level)
     try:
-        native = op.implementation("native")(z, request)
+        native = op.implementation("native")(z, request, valid, segments)
     finally:
         _native.set_simd_level(before)
-    assert_same(native, op.implementation("reference")(z, request), z, request)
+    reference = op.implementation("reference")(z, request, valid, segments)
+    assert_same(native, reference, z, request, valid, segments)
 
 
 def test_parity_test_can_fail():
-    z = scores_for("softmax", (1, 4, 6, 6), seed=0)
+    z = scores_for("softmax", (1, 1, 4, 6, 6), seed=0)
     request = request_for(z, (20, 20), "softmax")
     reference = op.implementation("reference")(z, request)
     native = op.implementation("native")(z, request)
@@ -184,7 +231,7 @@ def test_extreme_logits_stay_finite(simd_level):
     z[0, 0], z[0, 1, 0], z[0, 2] = 1e30, -1e30, 1e30
     u = alseg.uncertainty(z, (7, 9), measures=ALL)
     for name in ALL:
-        assert np.isfinite(u.maps[name]).all()
+        assert np.isfinite(u.maps[name]).all(), name
     assert u.scores["entropy_mean"][0] == pytest.approx(math.log(2), abs=1e-5)
 
 
@@ -284,8 +331,8 @@ ERRORS = [
     (
         lambda: alseg.uncertainty(Z[0]),
         ShapeError,
-        "uncertainty: logits must have shape [N, C, h, w]; got [3, 4, 4]. "
-        "Add or drop axes so that it has 4 dimensions.",
+        "uncertainty: logits must have shape [N, C, h, w] or [N, T, C, h, w]; got [3, 4, 4]. "
+        "Add or drop axes so that it has 4 or 5 dimensions.",
     ),
     (
         lambda: alseg.uncertainty(Z[:, :1]),
@@ -301,7 +348,8 @@ ERRORS = [
     (
         lambda: alseg.uncertainty(Z, measures=("bald",)),
         RangeError,
-        "uncertainty: measures must be among entropy, margin, least_confidence; got 'bald'. Correct or drop the name.",
+        "uncertainty: measures must be among entropy, margin, least_confidence, expected_entropy, mutual_information, "
+        "variance, variation_ratio; got 'bald'. Correct or drop the name.",
     ),
     (
         lambda: alseg.uncertainty(Z, num_threads=0),

@@ -1,0 +1,165 @@
+// Rows of one image: load, blend, measure, store, reduce.
+
+inline void store_labels(void* row, int bytes, int64_t x, vi label) {
+  if (bytes == 1) {
+    const vu8 v = __builtin_convertvector(label, vu8);
+    std::memcpy(static_cast<uint8_t*>(row) + x, &v, sizeof v);
+  } else {
+    const vu16 v = __builtin_convertvector(label, vu16);
+    std::memcpy(static_cast<uint16_t*>(row) + x, &v, sizeof v);
+  }
+}
+
+// The last, partial step goes through a buffer: a map row ends where it ends.
+void store_tail(const UncertaintyJob& job, const Pixels& pixels, int64_t x, float* const* measure_row, char* label_row) {
+  const size_t left = static_cast<size_t>(job.out_w - x);
+  float tail[kStep];
+  for (int m = 0; m < kMeasures; ++m) {
+    if (!(job.measures >> m & 1u)) continue;
+    for (int b = 0; b < kBlocks; ++b) store(tail + b * kLanes, pixels.measure[m][b]);
+    std::memcpy(measure_row[m] + x, tail, left * sizeof(float));
+  }
+  if (!label_row) return;
+  for (int b = 0; b < kBlocks; ++b) store_labels(tail, job.label_bytes, b * kLanes, pixels.label[b]);
+  std::memcpy(label_row + x * job.label_bytes, tail, left * static_cast<size_t>(job.label_bytes));
+}
+
+template <bool kNarrow, bool kTop2, bool kArg>
+inline void block(const UncertaintyJob& job, const Scratch& s, int64_t x, Pixels* out) {
+  const Columns k = columns_at(job, x);
+  if (job.n_passes > 1) {
+    passes_block<kNarrow>(job, s, k, out);
+    return;
+  }
+  switch (job.activation) {
+    case Activation::softmax: softmax_block<kNarrow, kTop2, kArg>(job, s, k, out); break;
+    case Activation::sigmoid: sigmoid_block<kNarrow>(job, s, k, out); break;
+    case Activation::probabilities: probabilities_block<kNarrow>(job, s, k, out); break;
+  }
+  if (job.measures & bit_of(mExpectedEntropy))
+    for (int b = 0; b < kBlocks; ++b) out->measure[mExpectedEntropy][b] = out->measure[mEntropy][b];
+  if (job.measures & kComparing)
+    for (int m = mMutualInformation; m <= mVariationRatio; ++m)
+      for (int b = 0; b < kBlocks; ++b) out->measure[m][b] = vf{};
+}
+
+inline int64_t lower_row(const UncertaintyJob& job, int64_t y) {
+  const int64_t top = job.y_index[y];
+  return top + 1 < job.in_h ? top + 1 : top;
+}
+
+// Downsampling skips source rows; a NaN in one of them must be noticed all the same.
+inline void check_skipped_rows(const UncertaintyJob& job, int64_t y, float gain, const Scratch& s,
+                               int64_t* upper, unsigned* status) {
+  const int64_t from = y == 0 ? 0 : lower_row(job, y - 1) + 1;
+  for (int64_t r = from; r < job.y_index[y]; ++r) {
+    *status |= load_row(job, r, gain, s.row0, s.pitch);
+    *upper = -1;
+  }
+  if (y + 1 < job.out_h) return;
+  for (int64_t r = lower_row(job, y) + 1; r < job.in_h; ++r) {
+    *status |= load_row(job, r, gain, s.row0, s.pitch);
+    *upper = -1;
+  }
+}
+
+// Source rows around output row y into rows->row0 and row1, keeping what the row above has loaded.
+struct Loaded {
+  int64_t upper = -1, lower = -1;
+};
+
+inline void load_rows(const UncertaintyJob& job, int64_t y, float gain, Scratch* rows, Loaded* loaded,
+                      unsigned* status) {
+  const int64_t top = job.y_index[y], bottom = lower_row(job, y);
+  check_skipped_rows(job, y, gain, *rows, &loaded->upper, status);
+  if (top != loaded->upper) {
+    if (top == loaded->lower) {
+      float* swap = rows->row0;
+      rows->row0 = rows->row1;
+      rows->row1 = swap;
+    } else {
+      *status |= load_row(job, top, gain, rows->row0, rows->pitch);
+    }
+    loaded->upper = top;
+    loaded->lower = -1;
+  }
+  if (bottom != loaded->lower) {
+    *status |= load_row(job, bottom, gain, rows->row1, rows->pitch);
+    loaded->lower = bottom;
+  }
+}
+
+// Sums of one finished row.
+inline void reduce_row(const UncertaintyJob& job, const Scratch& s, int64_t y, float* const* measure_row,
+                       const void* label_row, const ChunkSums& sums) {
+  const int64_t width = job.out_w;
+  const uint8_t* const valid = job.valid ? job.valid + y * width : nullptr;
+  *sums.n_valid += valid ? count_valid(valid, width) : width;
+  for (int m = 0; m < kMeasures; ++m) {
+    if (!(job.measures >> m & 1u)) continue;
+    if (valid) clear_invalid(measure_row[m], valid, width);
+    if (job.sums) add_row(measure_row[m], width, sums.sum + m, sums.max + m);
+  }
+  const auto* const bytes = static_cast<const uint8_t*>(label_row);
+  const auto* const words = static_cast<const uint16_t*>(label_row);
+  if (job.segments || (valid && job.class_stats)) {
+    if (job.label_bytes == 1) widen_labels(bytes, valid, width, s.label_ids);
+    else widen_labels(words, valid, width, s.label_ids);
+    add_runs(job, s.label_ids, job.segments ? job.segments + y * width : nullptr, measure_row, sums);
+  } else if (job.class_stats) {
+    if (job.label_bytes == 1) add_classes(job, bytes, measure_row, sums);
+    else add_classes(job, words, measure_row, sums);
+  }
+}
+
+template <bool kNarrow, bool kTop2, bool kArg>
+void rows_of(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums& sums, float* scratch) {
+  Scratch s = carve(job, scratch);
+  const float gain = job.activation == Activation::probabilities ? 1.0f : kLog2e * job.inverse_temperature;
+  Loaded loaded;
+  for (int64_t y = y0; y < y1; ++y) {
+    load_rows(job, y, gain, &s, &loaded, sums.status);
+    blend_rows(job, s, job.y_frac[y]);
+
+    float* measure_row[kMeasures];
+    for (int m = 0; m < kMeasures; ++m)
+      measure_row[m] = job.maps[m] ? job.maps[m] + y * job.out_w : s.measure[m];
+    char* label_row = job.labels ? static_cast<char*>(job.labels) + y * job.out_w * job.label_bytes
+                                 : static_cast<char*>(s.labels);
+    for (int64_t x = 0; x < job.out_w; x += kStep) {
+      Pixels pixels;
+      block<kNarrow, kTop2, kArg>(job, s, x, &pixels);
+      if (x + kStep <= job.out_w) {
+        for (int m = 0; m < kMeasures; ++m)
+          if (job.measures >> m & 1u)
+            for (int b = 0; b < kBlocks; ++b) store(measure_row[m] + x + b * kLanes, pixels.measure[m][b]);
+        if (kArg)
+          for (int b = 0; b < kBlocks; ++b) store_labels(label_row, job.label_bytes, x + b * kLanes, pixels.label[b]);
+      } else {
+        store_tail(job, pixels, x, measure_row, kArg ? label_row : nullptr);
+      }
+    }
+    reduce_row(job, s, y, measure_row, label_row, sums);
+  }
+}
+
+// Whether every vector of pixels draws on at most kLanes neighbouring source columns.
+inline bool is_narrow(const UncertaintyJob& job) {
+  for (int64_t x = 0; x < job.out_w; x += kLanes)
+    if (job.x_index[x + kLanes - 1] - job.x_index[x] >= kLanes) return false;
+  return true;
+}
+
+template <bool kNarrow>
+void rows_by_need(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums& sums, float* scratch) {
+  const bool top2 = job.measures & bit_of(mMargin), arg = job.labels || job.class_stats || job.segments;
+  if (top2 && arg) rows_of<kNarrow, true, true>(job, y0, y1, sums, scratch);
+  else if (top2) rows_of<kNarrow, true, false>(job, y0, y1, sums, scratch);
+  else if (arg) rows_of<kNarrow, false, true>(job, y0, y1, sums, scratch);
+  else rows_of<kNarrow, false, false>(job, y0, y1, sums, scratch);
+}
+
+void uncertainty_rows(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums& sums, float* scratch) {
+  if (is_narrow(job)) rows_by_need<true>(job, y0, y1, sums, scratch);
+  else rows_by_need<false>(job, y0, y1, sums, scratch);
+}

@@ -1,0 +1,129 @@
+// Measures of a single pass.
+
+// Softmax. Logits arrive times log2 e, so 2^(z - max) is the usual e^(z - max).
+// With t = z - max (base 2): entropy = ln S - ln 2 (sum t 2^t) / S, p1 = 1 / S, p2 = 2^(t of the second) / S.
+template <bool kNarrow, bool kTop2, bool kArg>
+inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  // Copies on the stack: a store through a float pointer could change anything else, for all the compiler knows.
+  const int64_t classes = job.n_classes, pitch = s.pitch;
+  const float *value = s.value, *diff = s.diff;
+  float* const row = s.z;
+  vf first[kBlocks], second[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    const vf z = sample<kNarrow>(value, diff, k, b);
+    store(row + b * kLanes, z);
+    first[b] = z;
+    second[b] = splat(-3.0e38f);
+    arg[b] = vi{};
+  }
+  for (int64_t c = 1; c < classes; ++c) {
+    value += pitch;
+    diff += pitch;
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf z = sample<kNarrow>(value, diff, k, b);
+      store(row + c * kStep + b * kLanes, z);
+      if (kArg) arg[b] = z > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      if (kTop2) second[b] = vmax(second[b], vmin(z, first[b]));
+      first[b] = vmax(first[b], z);
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) out->label[b] = arg[b];
+  if (!job.measures) return;
+  vf total[kBlocks], moment[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) total[b] = moment[b] = vf{};
+  for (int64_t c = 0; c < classes; ++c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf t = load(row + c * kStep + b * kLanes) - first[b];
+      const vf e = exp2_nonpositive(t);
+      total[b] += e;
+      moment[b] += t * e;
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    const vf inverse = 1.0f / total[b];
+    out->measure[0][b] = vmax(log_positive(total[b]) - kLn2 * moment[b] * inverse, vf{});
+    if (kTop2) out->measure[1][b] = vmax(1.0f - inverse * (1.0f - exp2_nonpositive(second[b] - first[b])), vf{});
+    out->measure[2][b] = vmax(1.0f - inverse, vf{});
+  }
+}
+
+// Independent sigmoids. With q = e^-|z|: entropy = ln(1 + q) + q |z| / (1 + q), margin = 2 q / (1 + q),
+// least confidence = q / (1 + q). Several channels: the mean over channels; one: a two-class problem.
+template <bool kNarrow>
+inline void sigmoid_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  vf first[kBlocks], entropy[kBlocks], doubt[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    first[b] = splat(-3.0e38f);
+    entropy[b] = doubt[b] = vf{};
+    arg[b] = vi{};
+  }
+  for (int64_t c = 0; c < job.n_classes; ++c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf z = sample<kNarrow>(s.value + c * s.pitch, s.diff + c * s.pitch, k, b);
+      arg[b] = z > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      first[b] = vmax(first[b], z);
+      const vf a = vabs(z);
+      const vf q = exp2_nonpositive(-a);
+      const vf low = q / (1.0f + q);
+      // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
+      entropy[b] += log_positive(1.0f + q) + low * (kLn2 * vmin(a, splat(200.0f)));
+      doubt[b] += low;
+    }
+  }
+  const float scale = 1.0f / static_cast<float>(job.n_classes);
+  for (int b = 0; b < kBlocks; ++b) {
+    out->measure[0][b] = entropy[b] * scale;
+    out->measure[1][b] = 2.0f * doubt[b] * scale;
+    out->measure[2][b] = doubt[b] * scale;
+    out->label[b] = job.n_classes > 1 ? arg[b] : (first[b] >= vf{} ? splat_i(1) : splat_i(0));
+  }
+}
+
+// Scores that already are probabilities, divided by their sum over classes (all zero: uniform).
+// One channel: p and 1 - p.
+template <bool kNarrow>
+inline void probabilities_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  const vf tiny = splat(1.2e-38f), one = splat(1.0f);
+  if (job.n_classes == 1) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf p = vmin(vmax(sample<kNarrow>(s.value, s.diff, k, b), vf{}), one);
+      const vf r = one - p, low = vmin(p, r);
+      out->measure[0][b] = vmax(-p * log_positive(vmax(p, tiny)) - r * log_positive(vmax(r, tiny)), vf{});
+      out->measure[1][b] = 2.0f * low;
+      out->measure[2][b] = low;
+      out->label[b] = p >= splat(0.5f) ? splat_i(1) : splat_i(0);
+    }
+    return;
+  }
+  vf first[kBlocks], second[kBlocks], total[kBlocks], moment[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    first[b] = second[b] = splat(-1.0f);
+    total[b] = moment[b] = vf{};
+    arg[b] = vi{};
+  }
+  for (int64_t c = 0; c < job.n_classes; ++c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf p = vmax(sample<kNarrow>(s.value + c * s.pitch, s.diff + c * s.pitch, k, b), vf{});
+      arg[b] = p > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      second[b] = vmax(second[b], vmin(p, first[b]));
+      first[b] = vmax(first[b], p);
+      total[b] += p;
+      moment[b] += p * log_positive(vmax(p, tiny));
+    }
+  }
+  const float n = static_cast<float>(job.n_classes);
+  const vf uniform = log_positive(splat(n));
+  for (int b = 0; b < kBlocks; ++b) {
+    const vi known = total[b] > tiny;
+    const vf sum = known ? total[b] : one;
+    const vf inverse = 1.0f / sum;
+    out->measure[0][b] = known ? vmax(log_positive(sum) - moment[b] * inverse, vf{}) : uniform;
+    out->measure[1][b] = known ? vmax(1.0f - (first[b] - second[b]) * inverse, vf{}) : one;
+    out->measure[2][b] = known ? vmax(1.0f - first[b] * inverse, vf{}) : splat(1.0f - 1.0f / n);
+    out->label[b] = arg[b];
+  }
+}
+

@@ -1,0 +1,252 @@
+// Measures of T passes: running sums over passes, one class after another; never T maps.
+
+// Sums over the passes of one class of one block of pixels. Variances and means are taken around the first pass,
+// because E[p^2] - E[p]^2 would lose every digit of a small variance.
+struct ClassPasses {
+  vf first, shifted, square;  // p of the first pass; sums of (p - first) and its square
+
+  void begin(vf p) {
+    first = p;
+    shifted = square = vf{};
+  }
+  void add(vf p) {
+    const vf d = p - first;
+    shifted += d;
+    square += d * d;
+  }
+  vf mean(float share) const { return vmax(first + shifted * share, vf{}); }
+  vf variance(float share) const {
+    const vf off = shifted * share;
+    return vmax(square * share - off * off, vf{});
+  }
+};
+
+inline vf x_log_x(vf x) { return x * log_positive(vmax(x, splat(1.2e-38f))); }
+
+// 1 - (passes that chose the most frequent class) / T.
+inline vf variation_ratio(const int32_t* votes, int64_t passes, int b) {
+  vi most = vi{};
+  for (int64_t t = 0; t < passes; ++t) {
+    const vi own = load_i(votes + t * kStep + b * kLanes);
+    vi count = vi{};
+    for (int64_t u = 0; u < passes; ++u) count -= load_i(votes + u * kStep + b * kLanes) == own;
+    most = count > most ? count : most;
+  }
+  return 1.0f - to_float(most) / static_cast<float>(passes);
+}
+
+// One softmax pass: leaves 2^(z - max) of every class in `row`, its inverse sum in `inverse`, its arg-max in
+// `vote`, and adds its entropy (nats).
+template <bool kNarrow, bool kVote>
+inline void softmax_pass(const float* value, const float* diff, int64_t classes, int64_t pitch, const Columns& k,
+                         float* row, float* inverse, int32_t* vote, vf* expected) {
+  vf largest[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    largest[b] = splat(-3.0e38f);
+    arg[b] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c, value += pitch, diff += pitch) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf z = sample<kNarrow>(value, diff, k, b);
+      store(row + c * kStep + b * kLanes, z);
+      if (kVote) arg[b] = z > largest[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      largest[b] = vmax(largest[b], z);
+    }
+  }
+  vf total[kBlocks], moment[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) total[b] = moment[b] = vf{};
+  for (int64_t c = 0; c < classes; ++c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf t = load(row + c * kStep + b * kLanes) - largest[b];
+      const vf e = exp2_nonpositive(t);
+      store(row + c * kStep + b * kLanes, e);
+      total[b] += e;
+      moment[b] += t * e;
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    const vf share = 1.0f / total[b];
+    store(inverse + b * kLanes, share);
+    expected[b] += log_positive(total[b]) - kLn2 * moment[b] * share;
+    if (kVote) store_i(vote + b * kLanes, arg[b]);
+  }
+}
+
+// One pass of scores that already are probabilities: clipped at 0; a pixel where all are 0 is uniform.
+template <bool kNarrow, bool kVote>
+inline void probabilities_pass(const float* value, const float* diff, int64_t classes, int64_t pitch,
+                               const Columns& k, float* row, float* inverse, float* extra, int32_t* vote,
+                               vf* expected) {
+  vf largest[kBlocks], total[kBlocks], moment[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    largest[b] = splat(-1.0f);
+    total[b] = moment[b] = vf{};
+    arg[b] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c, value += pitch, diff += pitch) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const vf p = vmax(sample<kNarrow>(value, diff, k, b), vf{});
+      store(row + c * kStep + b * kLanes, p);
+      if (kVote) arg[b] = p > largest[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      largest[b] = vmax(largest[b], p);
+      total[b] += p;
+      moment[b] += x_log_x(p);
+    }
+  }
+  const float n = static_cast<float>(classes);
+  for (int b = 0; b < kBlocks; ++b) {
+    const vi known = total[b] > splat(1.2e-38f);
+    const vf sum = known ? total[b] : splat(1.0f);
+    const vf share = 1.0f / sum;
+    store(inverse + b * kLanes, known ? share : vf{});
+    store(extra + b * kLanes, known ? vf{} : splat(1.0f / n));
+    expected[b] += known ? log_positive(sum) - moment[b] * share : log_positive(splat(n));
+    if (kVote) store_i(vote + b * kLanes, arg[b]);
+  }
+}
+
+// The passes' probabilities z * inverse (+ extra), class by class, to the measures of their mean.
+template <bool kExtra>
+inline void combine_passes(const UncertaintyJob& job, const Scratch& s, const vf* expected, Pixels* out) {
+  const int64_t classes = job.n_classes, passes = job.n_passes, plane = classes * kStep;
+  const float share = 1.0f / static_cast<float>(passes);
+  vf entropy[kBlocks], variance[kBlocks], first[kBlocks], second[kBlocks];
+  vi arg[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    entropy[b] = variance[b] = vf{};
+    first[b] = second[b] = splat(-1.0f);
+    arg[b] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      const float* z = s.z + c * kStep + b * kLanes;
+      const float *inverse = s.inverse + b * kLanes, *extra = s.extra + b * kLanes;
+      ClassPasses p;
+      p.begin(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
+      for (int64_t t = 1; t < passes; ++t) {
+        z += plane;
+        inverse += kStep;
+        extra += kStep;
+        p.add(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
+      }
+      const vf mean = p.mean(share);
+      entropy[b] -= x_log_x(mean);
+      variance[b] += p.variance(share);
+      arg[b] = mean > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+      second[b] = vmax(second[b], vmin(mean, first[b]));
+      first[b] = vmax(first[b], mean);
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    const vf predictive = vmax(entropy[b], vf{}), mean_entropy = vmax(expected[b] * share, vf{});
+    out->measure[mEntropy][b] = predictive;
+    out->measure[mMargin][b] = vmax(1.0f - (first[b] - second[b]), vf{});
+    out->measure[mLeastConfidence][b] = vmax(1.0f - first[b], vf{});
+    out->measure[mExpectedEntropy][b] = mean_entropy;
+    out->measure[mMutualInformation][b] = vmax(predictive - mean_entropy, vf{});
+    out->measure[mVariance][b] = variance[b] / static_cast<float>(classes);
+    out->label[b] = arg[b];
+  }
+}
+
+template <bool kNarrow, bool kVote>
+inline void categorical_passes(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  const int64_t classes = job.n_classes, plane = classes * kStep;
+  const bool softmax = job.activation == Activation::softmax;
+  vf expected[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) expected[b] = vf{};
+  for (int64_t t = 0; t < job.n_passes; ++t) {
+    const float *value = s.value + t * classes * s.pitch, *diff = s.diff + t * classes * s.pitch;
+    float *row = s.z + t * plane, *inverse = s.inverse + t * kStep;
+    int32_t* const vote = s.votes + t * kStep;
+    if (softmax) {
+      softmax_pass<kNarrow, kVote>(value, diff, classes, s.pitch, k, row, inverse, vote, expected);
+    } else {
+      probabilities_pass<kNarrow, kVote>(value, diff, classes, s.pitch, k, row, inverse, s.extra + t * kStep, vote,
+                                         expected);
+    }
+  }
+  if (softmax) combine_passes<false>(job, s, expected, out);
+  else combine_passes<true>(job, s, expected, out);
+  if (!kVote) return;
+  for (int b = 0; b < kBlocks; ++b)
+    out->measure[mVariationRatio][b] = variation_ratio(s.votes, job.n_passes, b);
+}
+
+// The two probabilities of one binary event, each computed without cancellation, and its entropy (nats).
+struct Binary {
+  vf yes, no, entropy;
+};
+
+inline Binary logistic(vf z) {
+  const vf a = vabs(z);
+  const vf q = exp2_nonpositive(-a);
+  const vf high = 1.0f / (1.0f + q), low = q * high;
+  const vi positive = z >= vf{};
+  // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
+  return {positive ? high : low, positive ? low : high,
+          log_positive(1.0f + q) + low * (kLn2 * vmin(a, splat(200.0f)))};
+}
+
+inline Binary event(vf p) {
+  const vf yes = vmin(vmax(p, vf{}), splat(1.0f)), no = 1.0f - yes;
+  return {yes, no, vmax(-x_log_x(yes) - x_log_x(no), vf{})};
+}
+
+// Independent binary events, sigmoid channels or one channel of probabilities: the mean over channels of each
+// channel's measures.
+template <bool kNarrow>
+inline void binary_passes(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  const int64_t classes = job.n_classes, passes = job.n_passes, plane = classes * s.pitch;
+  const bool sigmoid = job.activation == Activation::sigmoid;
+  const float share = 1.0f / static_cast<float>(passes), scale = 1.0f / static_cast<float>(classes);
+  const vf half = splat(0.5f);
+  for (int b = 0; b < kBlocks; ++b) {
+    vf entropy = vf{}, doubt = vf{}, expected = vf{}, information = vf{}, variance = vf{}, ratio = vf{};
+    vf best = splat(-1.0f);
+    vi arg = vi{};
+    for (int64_t c = 0; c < classes; ++c) {
+      const float *value = s.value + c * s.pitch, *diff = s.diff + c * s.pitch;
+      ClassPasses p;
+      vf no = vf{}, own = vf{};
+      vi votes = vi{};
+      for (int64_t t = 0; t < passes; ++t, value += plane, diff += plane) {
+        const vf z = sample<kNarrow>(value, diff, k, b);
+        const Binary e = sigmoid ? logistic(z) : event(z);
+        if (t == 0) p.begin(e.yes);
+        else p.add(e.yes);
+        no += e.no;
+        own += e.entropy;
+        votes -= sigmoid ? z > vf{} : e.yes > half;
+      }
+      const vf yes = p.mean(share), not_yes = no * share, mean_entropy = own * share;
+      const vf predictive = vmax(-x_log_x(yes) - x_log_x(not_yes), vf{});
+      const vf ayes = to_float(votes) * share;
+      entropy += predictive;
+      doubt += vmin(yes, not_yes);
+      expected += mean_entropy;
+      information += vmax(predictive - mean_entropy, vf{});
+      variance += p.variance(share);
+      ratio += vmin(ayes, 1.0f - ayes);
+      arg = yes > best ? splat_i(static_cast<int32_t>(c)) : arg;
+      best = vmax(best, yes);
+    }
+    out->measure[mEntropy][b] = entropy * scale;
+    out->measure[mMargin][b] = 2.0f * doubt * scale;
+    out->measure[mLeastConfidence][b] = doubt * scale;
+    out->measure[mExpectedEntropy][b] = expected * scale;
+    out->measure[mMutualInformation][b] = information * scale;
+    out->measure[mVariance][b] = variance * scale;
+    out->measure[mVariationRatio][b] = ratio * scale;
+    out->label[b] = classes > 1 ? arg : (best >= half ? splat_i(1) : splat_i(0));
+  }
+}
+
+template <bool kNarrow>
+inline void passes_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
+  if (job.activation == Activation::sigmoid || job.n_classes == 1) binary_passes<kNarrow>(job, s, k, out);
+  else if (job.measures & bit_of(mVariationRatio)) categorical_passes<kNarrow, true>(job, s, k, out);
+  else categorical_passes<kNarrow, false>(job, s, k, out);
+}

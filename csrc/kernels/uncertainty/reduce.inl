@@ -1,0 +1,117 @@
+// From the rows of measures and labels to sums: over the image, over classes, over segments.
+
+// Sum of row[begin, end).
+inline float sum_of(const float* row, int64_t begin, int64_t end) {
+  int64_t x = begin;
+  float total = 0.0f;
+  if (x + kLanes <= end) {
+    vf wide = vf{};
+    for (; x + kLanes <= end; x += kLanes) wide += load(row + x);
+    total = hsum(wide);
+  }
+  for (; x < end; ++x) total += row[x];
+  return total;
+}
+
+// Sum and maximum of a row of one measure.
+inline void add_row(const float* row, int64_t width, double* sum, float* max) {
+  vf wide = vf{}, top = vf{};  // every measure is >= 0
+  int64_t x = 0;
+  for (; x + kLanes <= width; x += kLanes) {
+    const vf v = load(row + x);
+    wide += v;
+    top = vmax(top, v);
+  }
+  float total = hsum(wide), best = hmax(top);
+  for (; x < width; ++x) {
+    total += row[x];
+    best = row[x] > best ? row[x] : best;
+  }
+  *sum += static_cast<double>(total);
+  *max = best > *max ? best : *max;
+}
+
+inline void add_class_run(const UncertaintyJob& job, float* const* rows, int64_t begin, int64_t end, int64_t label,
+                          const ChunkSums& sums) {
+  sums.class_count[label] += end - begin;
+  const int64_t classes = n_labels(job);
+  for (int m = 0; m < kMeasures; ++m)
+    if (job.measures >> m & 1u)
+      sums.class_sum[m * classes + label] += static_cast<double>(sum_of(rows[m], begin, end));
+}
+
+// Adds the row's pixels to their classes, one run of equal labels at a time.
+template <typename Label>
+void add_classes(const UncertaintyJob& job, const Label* labels, float* const* rows, const ChunkSums& sums) {
+  const int64_t width = job.out_w, per_word = 8 / sizeof(Label);
+  constexpr uint64_t ones = sizeof(Label) == 1 ? 0x0101010101010101u : 0x0001000100010001u;
+  for (int64_t begin = 0; begin < width;) {
+    const Label label = labels[begin];
+    const uint64_t pattern = ones * label;
+    int64_t end = begin + 1;
+    for (uint64_t word; end + per_word <= width; end += per_word) {
+      std::memcpy(&word, labels + end, 8);
+      if (word != pattern) break;
+    }
+    while (end < width && labels[end] == label) ++end;
+    add_class_run(job, rows, begin, end, label, sums);
+    begin = end;
+  }
+}
+
+inline int64_t count_valid(const uint8_t* valid, int64_t width) {
+  int64_t n = 0;
+  for (int64_t x = 0; x < width; ++x) n += valid[x];
+  return n;
+}
+
+// Invalid pixels become 0, which no sum and no maximum of measures >= 0 notices.
+inline void clear_invalid(float* row, const uint8_t* valid, int64_t width) {
+  for (int64_t x = 0; x < width; ++x) row[x] = valid[x] ? row[x] : 0.0f;
+}
+
+template <typename Label>
+inline void widen_labels(const Label* labels, const uint8_t* valid, int64_t width, int32_t* ids) {
+  if (valid) {
+    for (int64_t x = 0; x < width; ++x) ids[x] = valid[x] ? static_cast<int32_t>(labels[x]) : -1;
+  } else {
+    for (int64_t x = 0; x < width; ++x) ids[x] = static_cast<int32_t>(labels[x]);
+  }
+}
+
+inline void add_shared(int64_t* cell, int64_t value) { __atomic_fetch_add(cell, value, __ATOMIC_RELAXED); }
+
+inline void add_segment_run(const UncertaintyJob& job, float* const* rows, int64_t begin, int64_t end, int32_t label,
+                            int32_t segment, const ChunkSums& sums) {
+  if (segment < 0 || segment >= job.n_segments) {
+    *sums.status |= kBadSegment;
+    return;
+  }
+  if (label < 0) return;
+  const SegmentSums& to = sums.segments;
+  add_shared(to.area + segment, end - begin);
+  if (to.class_count) add_shared(to.class_count + segment * n_labels(job) + label, end - begin);
+  for (int m = 0; m < kMeasures; ++m) {
+    if (!(job.measures >> m & 1u)) continue;
+    const double sum = static_cast<double>(sum_of(rows[m], begin, end)) * to.scale;
+    // NaN and inf come from logits that are not finite, which the status reports; they have no integer.
+    if (sum < 9e18) add_shared(to.sum + m * job.n_segments + segment, static_cast<int64_t>(sum + 0.5));
+  }
+}
+
+// Adds the row's valid pixels to their classes and segments, one run of equal label and segment at a time.
+// ids holds labels, or -1 for a pixel that is not valid; without a segment map all pixels lie in one segment.
+void add_runs(const UncertaintyJob& job, const int32_t* ids, const int32_t* segments, float* const* rows,
+              const ChunkSums& sums) {
+  const int64_t width = job.out_w;
+  const int32_t* const keys = segments ? segments : ids;
+  for (int64_t begin = 0; begin < width;) {
+    const int32_t id = ids[begin], key = keys[begin];
+    int64_t end = begin + 1;
+    while (end + kLanes <= width && !any((load_i(ids + end) ^ id) | (load_i(keys + end) ^ key))) end += kLanes;
+    while (end < width && ids[end] == id && keys[end] == key) ++end;
+    if (job.class_stats && id >= 0) add_class_run(job, rows, begin, end, id, sums);
+    if (segments) add_segment_run(job, rows, begin, end, id, key, sums);
+    begin = end;
+  }
+}

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from . import config as environment
 from .checks import check_choice, check_subset
 from .errors import DataError, ModelError, RunError, UsageError
+from .kernels.uncertainty import uncertainty as uncertainty_op
 from .pipeline import Stage, run_ordered
 from .runtimes.onnx import load_model
 from .runtimes.options import ModelOptions
@@ -30,7 +31,7 @@ from .stages.fetch import fetch_bytes
 from .stages.pool import Pool, open_pool
 from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
 from .stages.store import SHARD_SIZE, RunSummary, RunWriter
-from .types import MEASURES
+from .types import MC_MEASURES, MEASURES
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
 
 log = logging.getLogger("alseg")
@@ -84,7 +85,8 @@ class Scorer:
 
     Args:
         model: path of an ONNX segmentation network.
-        measures: any of entropy, margin, least_confidence.
+        measures: any of entropy, margin, least_confidence; with several passes also expected_entropy,
+            mutual_information, variance, variation_ratio.
         options: what ONNX metadata and the sidecar file do not say about the model.
         device: "auto" | "cpu" | "cuda" | "cuda:I".
         workers: threads that decode, run the model and score; None: one a CPU.
@@ -92,6 +94,8 @@ class Scorer:
         top_fraction: share of the pixels behind `<measure>_top`.
         batch_size: pictures a model call. On a CPU 1 is fastest.
         max_pixels: pictures above this are refused before they are decoded.
+        mc_passes: how many of the model's passes to use, the first ones; None: all. A model gives passes when its
+            graph does, (N, T, C, h, w); ``alseg_fast.export`` writes such graphs.
     Raises:
         ModelError, UsageError, BackendError: the message says which argument and what to do.
     """
@@ -108,23 +112,19 @@ class Scorer:
         top_fraction: float = 0.05,
         batch_size: int = 1,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        mc_passes: int | None = None,
     ) -> None:
         name = "Scorer"
         chosen = check_subset(name, "measures", measures, MEASURES)
         if not chosen:
             raise UsageError(f"{name}: measures must not be empty; got {measures!r}. Use ('entropy',).")
-        for what, value in (("workers", workers), ("batch_size", batch_size), ("max_pixels", max_pixels)):
+        counts = {"workers": workers, "batch_size": batch_size, "max_pixels": max_pixels, "mc_passes": mc_passes}
+        for what, value in counts.items():
             if value is not None and value < 1:
                 raise UsageError(f"{name}: {what} must be at least 1; got {value}.")
         if not 0.0 < top_fraction <= 1.0:
             raise UsageError(f"{name}: top_fraction must be in (0, 1]; got {top_fraction}.")
-        self.config = ScoreConfig(
-            measures=chosen,
-            score_size=check_choice(name, "score_size", score_size, SCORE_SIZES),
-            top_fraction=top_fraction,
-            batch_size=batch_size,
-            max_pixels=max_pixels,
-        )
+        check_choice(name, "score_size", score_size, SCORE_SIZES)
         self._options = options or ModelOptions()
         cpus = environment.available_cpus()
         self.workers = cpus if workers is None else workers
@@ -135,15 +135,31 @@ class Scorer:
         self.device: str = self._model.device
         for warning in self._model.warnings:
             log.warning("%s", warning)
+        self.config = ScoreConfig(
+            measures=chosen,
+            score_size=score_size,
+            top_fraction=top_fraction,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+            mc_passes=self.spec.n_passes if mc_passes is None else mc_passes,
+        )
         self._check_model()
+        if self.device != "cpu":
+            uncertainty_op.resolve("cuda")  # a missing back end must be known before the first picture
         self._gate = MemoryGate()
 
     def _check_model(self) -> None:
         spec = self.spec
-        if spec.n_passes > 1:
+        if self.config.mc_passes > spec.n_passes:
             raise ModelError(
-                f"model {spec.path} gives {spec.n_passes} passes an image; scoring takes one pass (N, C, h, w), "
-                "choose a deterministic output with --output"
+                f"model {spec.path} gives {spec.n_passes} pass(es) an image, not {self.config.mc_passes}; export it "
+                f"with that many (alseg_fast.export.to_onnx(..., mc_passes={self.config.mc_passes})), or ask for fewer"
+            )
+        comparing = [m for m in self.config.measures if m in MC_MEASURES]
+        if comparing and self.config.mc_passes == 1:
+            raise UsageError(
+                f"Scorer: {comparing[0]} compares several passes, but one pass an image is scored; use a model that "
+                "gives passes (alseg_fast.export), more --mc-passes, or other measures"
             )
         if spec.n_classes == 1 and spec.activation == "softmax":
             raise ModelError(

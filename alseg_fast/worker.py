@@ -33,6 +33,7 @@ class ScoreConfig:
     maps: bool = False
     batch_size: int = 1
     max_pixels: int = DEFAULT_MAX_PIXELS
+    mc_passes: int = 1
 
 
 @dataclass
@@ -200,6 +201,8 @@ class Worker:
             try:
                 with self._clock.stage("infer"):
                     logits = self._runner.run(tensor[: len(members)])
+                    if self._spec.n_passes > 1:
+                        logits = logits[:, : self._config.mc_passes]
             except ModelError as error:
                 for picture in members:
                     picture.fail("infer", error)
@@ -210,7 +213,7 @@ class Worker:
         batch.tensors = []
         return batch
 
-    def _reduce(self, picture: Picture, logits: NDArray[Any]) -> None:
+    def _reduce(self, picture: Picture, logits: Any) -> None:
         assert picture.placement is not None
         try:
             picture.scored = self._reducer.reduce(

@@ -6,11 +6,12 @@ import pytest
 CLASSES = ("sky", "road", "tree", "car")
 
 
-def build_model(path, *, size=(32, 48), classes=CLASSES, poison=None, metadata=None):
+def build_model(path, *, size=(32, 48), classes=CLASSES, poison=None, passes=None, metadata=None):
     """A small segmentation network with fixed random weights: convolutions to logits at 1/4 of `size`.
 
     Args:
         poison: pixel value (0..255) from which on a picture's logits become NaN, or None.
+        passes: T, for an output (N, T, C, h, w) whose passes differ by their random weights, or None.
     """
     onnx = pytest.importorskip("onnx", reason="building the test model needs onnx")
     from onnx import TensorProto, helper, numpy_helper
@@ -18,7 +19,7 @@ def build_model(path, *, size=(32, 48), classes=CLASSES, poison=None, metadata=N
     rng = np.random.default_rng(0)
     weights = {
         "w0": rng.normal(size=(8, 3, 3, 3)).astype(np.float32) * 0.6,
-        "w1": rng.normal(size=(len(classes), 8, 3, 3)).astype(np.float32) * 0.6,
+        "w1": rng.normal(size=((passes or 1) * len(classes), 8, 3, 3)).astype(np.float32) * 0.6,
     }
     nodes = [
         helper.make_node("Conv", ["image", "w0"], ["c0"], pads=[1] * 4, strides=[2, 2]),
@@ -36,13 +37,20 @@ def build_model(path, *, size=(32, 48), classes=CLASSES, poison=None, metadata=N
             helper.make_node("Mul", ["taint", "zero"], ["trace"]),
             helper.make_node("Add", ["scores", "trace"], ["logits"]),
         ]
+    elif passes is not None:
+        weights["apart"] = np.array([0, passes, len(classes), size[0] // 4, size[1] // 4])
+        nodes.append(helper.make_node("Reshape", ["scores", "apart"], ["logits"]))
     else:
         nodes.append(helper.make_node("Identity", ["scores"], ["logits"]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, *size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", len(classes), None, None])],
+        [
+            helper.make_tensor_value_info(
+                "logits", TensorProto.FLOAT, None if passes else ["n", len(classes), None, None]
+            )
+        ],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

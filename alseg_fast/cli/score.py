@@ -18,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="M.onnx", help="segmentation network")
     parser.add_argument("--out", required=True, metavar="RUN", help="directory to write")
     parser.add_argument("--measures", type=names, default="entropy", help=f"any of {','.join(MEASURES)}")
+    parser.add_argument(
+        "--mc-passes",
+        type=positive,
+        default=None,
+        metavar="T",
+        help="passes an image to use, of those the model gives (alseg_fast.export writes such models); all by default",
+    )
     parser.add_argument("--maps", action="store_true", help="also write heatmaps and label maps as PNG")
     parser.add_argument("--score-size", choices=("input", "image"), default="input", help="resolution of the measures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:I")
@@ -42,6 +49,7 @@ def run(arguments: argparse.Namespace) -> Result:
         score_size=arguments.score_size,
         batch_size=arguments.batch_size,
         max_pixels=arguments.max_pixels,
+        mc_passes=arguments.mc_passes,
     )
     with Progress("score") as progress:
         summary = scorer.score_pool(

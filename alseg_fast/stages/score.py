@@ -30,7 +30,11 @@ def label_names(spec: ModelSpec) -> tuple[str, ...]:
 def measure_range(measure: str, spec: ModelSpec) -> tuple[float, float]:
     """Lowest and highest value a measure can take for this model; heatmaps are scaled by it."""
     ways = spec.n_classes if spec.n_classes > 1 and spec.activation != "sigmoid" else 2
-    return 0.0, {"entropy": math.log(ways), "margin": 1.0, "least_confidence": 1.0 - 1.0 / ways}[measure]
+    doubt = 1.0 - 1.0 / ways
+    if measure in ("entropy", "expected_entropy", "mutual_information"):
+        return 0.0, math.log(ways)
+    # Passes that all are certain, of another class each: sum over classes of the variance = 1 - sum of mean^2.
+    return 0.0, {"margin": 1.0, "variance": doubt / ways}.get(measure, doubt)
 
 
 @dataclass
@@ -66,20 +70,18 @@ class Reducer:
         self._num_threads = num_threads
         self._kept: tuple[Any, Uncertainty] | None = None
 
-    def reduce(
-        self, logits: NDArray[Any], placement: Placement, image_size: tuple[int, int], *, maps: bool
-    ) -> ScoredImage:
+    def reduce(self, logits: Any, placement: Placement, image_size: tuple[int, int], *, maps: bool) -> ScoredImage:
         """Score one image.
 
         Args:
-            logits: [1, C, h, w] as the model gave them.
+            logits: [1, C, h, w] or [1, T, C, h, w] as the model gave them, an array or a tensor on its device.
             placement: where the picture lies in the model's input.
             image_size: (height, width) of the picture.
             maps: also make heatmaps and the label map.
         Raises: DataError: the logits hold NaN or inf, or are no probabilities where the model states so.
         """
         size = image_size if self._score_size == "image" else (placement.height, placement.width)
-        box = placement.box((logits.shape[2], logits.shape[3]))
+        box = placement.box((logits.shape[-2], logits.shape[-1]))
         key = (size, logits.shape, maps)
         out = self._kept[1] if self._kept is not None and self._kept[0] == key else None
         u = uncertainty(
@@ -96,23 +98,23 @@ class Reducer:
             out=out,
         )
         self._kept = (key, u)
-        assert u.class_fraction is not None
-        fraction = u.class_fraction[0]
-        values: dict[str, Any] = {name: float(v[0]) for name, v in u.scores.items()}
+        names, numbers = list(u.scores), to_host([*u.scores.values(), u.class_fraction, *u.class_means.values()])
+        values: dict[str, Any] = {name: float(v[0]) for name, v in zip(names, numbers, strict=False)}
+        fraction, *means = (v[0] for v in numbers[len(names) :])
         values["predicted_label"] = int(fraction.argmax())
         values["class_fraction"] = fraction
-        for measure, mean in u.class_means.items():
-            values[f"class_{measure}"] = mean[0]
+        for measure, mean in zip(u.class_means, means, strict=True):
+            values[f"class_{measure}"] = mean
         scored = ScoredImage(values)
         if maps:
             for measure in self._measures:
                 high = measure_range(measure, self._spec)[1]
-                heat = np.clip(u.maps[measure][0] * np.float32(255.0 / high), 0, 255)
+                heat = np.clip(to_host([u.maps[measure]])[0][0] * np.float32(255.0 / high), 0, 255)
                 scored.maps[measure] = np.rint(heat).astype(np.uint8)
             scored.maps[LABELS] = self._label_map(logits, box, image_size)
         return scored
 
-    def _label_map(self, logits: NDArray[Any], box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
+    def _label_map(self, logits: Any, box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
         u = uncertainty(
             logits,
             image_size,
@@ -123,9 +125,21 @@ class Reducer:
             box=box,
             num_threads=self._num_threads,
         )
-        assert u.labels is not None
-        labels: NDArray[Any] = u.labels[0]
+        labels: NDArray[Any] = to_host([u.labels])[0][0]
         return labels
+
+
+def to_host(arrays: Sequence[Any]) -> list[NDArray[Any]]:
+    """The same arrays as NumPy. Tensors of a device travel together: every copy would wait for the device."""
+    if all(isinstance(a, np.ndarray) for a in arrays):
+        return list(arrays)
+    if len(arrays) == 1:
+        return [arrays[0].cpu().numpy()]
+    import torch
+
+    flat = torch.cat([a.reshape(-1) for a in arrays]).cpu().numpy()
+    ends = np.cumsum([a.numel() for a in arrays])[:-1]
+    return [part.reshape(a.shape) for part, a in zip(np.split(flat, ends), arrays, strict=True)]
 
 
 def encode_png(image: NDArray[Any]) -> bytes:

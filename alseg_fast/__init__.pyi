@@ -5,6 +5,11 @@ from .engine import PoolSummary as PoolSummary
 from .engine import Scorer as Scorer
 from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
+from .ops import belharbi_entropy as belharbi_entropy
+from .ops import belharbi_mc_dropout as belharbi_mc_dropout
+from .ops import edge_map as edge_map
+from .ops import edge_weighted as edge_weighted
+from .ops import region_impurity as region_impurity
 from .ops import uncertainty as uncertainty
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions

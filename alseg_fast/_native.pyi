@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -17,6 +17,18 @@ def available_levels() -> list[str]:
 def current_cpu() -> int:
     """
     The CPU the calling thread runs on, or -1.
+    """
+def edge_map(image: typing.Any, labels: typing.Any, threshold: typing.SupportsFloat | typing.SupportsIndex, dilation: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: numpy.ndarray) -> None:
+    """
+    Fill `out`; see kernels/edge_map/native_cpu.py.
+    """
+def foreground_moments(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], sigmoid: bool, align_corners: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, sums: typing.Any, status: typing.Any) -> None:
+    """
+    Fill `sums`; see kernels/foreground/native_cpu.py.
+    """
+def region_impurity(labels: numpy.ndarray, entropy: typing.Any, valid: typing.Any, n_classes: typing.SupportsInt | typing.SupportsIndex, radius: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
+    """
+    Fill `out`; see kernels/region_impurity/native_cpu.py.
     """
 def resize_normalize(image: numpy.ndarray, out: numpy.ndarray, channel_axis: typing.SupportsInt | typing.SupportsIndex, gain: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], bias: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], reverse_channels: bool, antialias: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

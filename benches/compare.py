@@ -14,7 +14,7 @@ from pathlib import Path
 from .tables import Result, Row, format_number, format_rows, ratio
 
 _KEYS = (("median_ms", "ms"), ("median_s", "s"), ("peak_mib", "MiB"))  # of a row, in order of preference
-_SAME = ("cpu", "cpus", "simd_level", "allocator")
+_SAME = ("cpu", "cpus", "simd_level", "allocator", "gpu", "cuda")
 _COLUMNS = [
     ["id", "row"],
     ["old", "old"],
@@ -38,21 +38,22 @@ def compare_results(old: Result, new: Result) -> tuple[list[Row], list[str]]:
 
     Raises: CompareError: another benchmark, one of them quick, or wrong results in one of them.
     """
-    for key in ("bench", "quick"):
-        if old[key] != new[key]:
-            raise CompareError(f"{key} differs: {old[key]!r} and {new[key]!r}; compare two runs of one kind")
+    for key, default in (("bench", None), ("quick", None), ("device", "cpu")):
+        before, after = (result.get(key, default) for result in (old, new))
+        if before != after:
+            raise CompareError(f"{key} differs: {before!r} and {after!r}; compare two runs of one kind")
     for name, result in (("old", old), ("new", new)):
         if not result["parity"]["ok"]:
             raise CompareError(f"the {name} results are wrong ({result['parity']['failed'][0]}); repair them first")
     warnings = [
-        f"{key} differs: {old['metadata'][key]!r} and {new['metadata'][key]!r}"
+        f"{key} differs: {old['metadata'].get(key)!r} and {new['metadata'].get(key)!r}"
         for key in _SAME
-        if old["metadata"][key] != new["metadata"][key]
+        if old["metadata"].get(key) != new["metadata"].get(key)
     ]
-    before, after = _rows(old), _rows(new)
+    rows_before, rows_after = _rows(old), _rows(new)
     rows: list[Row] = []
-    for name in dict.fromkeys([*before, *after]):
-        a, b = before.get(name, {"error": "not measured"}), after.get(name, {"error": "not measured"})
+    for name in dict.fromkeys([*rows_before, *rows_after]):
+        a, b = rows_before.get(name, {"error": "not measured"}), rows_after.get(name, {"error": "not measured"})
         found = [(key, unit) for key, unit in _KEYS if key in a or key in b]
         if not found and not (a.get("error") or b.get("error")):
             continue  # a summary: its figures are those of other rows

@@ -8,15 +8,16 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from alseg_fast import __version__, _native, config
+from alseg_fast import __version__, config
 
 _LIBRARIES = (
-    *("numpy", "pillow", "simplejpeg", "pyarrow", "onnxruntime", "onnx", "torch"),
+    *("numpy", "pillow", "simplejpeg", "pyarrow", "onnxruntime", "onnx", "torch", "triton", "scipy", "baal"),
     *("opencv-python-headless", "opencv-contrib-python-headless", "opencv-python"),
 )
 _ALLOCATOR = re.compile(r"MALLOC_\w+|GLIBC_TUNABLES|LD_PRELOAD")
@@ -51,8 +52,7 @@ def describe_machine(threads: tuple[int, ...], allocator: str) -> dict[str, Any]
         "commit": commit(),
         "cpu": cpu_model(),
         "cpus": config.available_cpus(),
-        "simd_level": _native.simd_level(),
-        "simd_available": list(_native.available_levels()),
+        **_simd_levels(),
         "threads": list(threads),
         "load_average": [round(v, 2) for v in os.getloadavg()],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -66,6 +66,14 @@ def describe_machine(threads: tuple[int, ...], allocator: str) -> dict[str, Any]
     }
 
 
+def _simd_levels() -> dict[str, Any]:
+    try:
+        from alseg_fast import _native
+    except ImportError:  # a tree in which only the GPU is measured
+        return {"simd_level": "C++ extension not built", "simd_available": []}
+    return {"simd_level": _native.simd_level(), "simd_available": list(_native.available_levels())}
+
+
 def versions() -> dict[str, str]:
     """Versions of this package and of every library that takes part."""
     found = {"alseg-fast": __version__, "python": platform.python_version()}
@@ -75,6 +83,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # its rows say so
     return found
+
+
+def call_memory(call: Callable[[], object]) -> float | None:
+    """MiB by which the process grows while a call runs, beyond what it holds between calls; None off Linux."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
+        before = _status_kib("VmRSS")
+        call()
+        return max(0, _status_kib("VmHWM") - before) / 1024
+    except OSError:
+        return None
+
+
+def _status_kib(key: str) -> int:
+    found = re.search(rf"^{key}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    if found is None:
+        raise OSError(f"/proc/self/status has no {key}")
+    return int(found[1])
 
 
 def commit() -> str | None:
@@ -107,4 +133,9 @@ def cpu_model() -> str:
 
 def cpu_slug() -> str:
     """The CPU's name as a directory name, with the number of CPUs."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_model()} {config.available_cpus()}cpu".lower()).strip("-")
+    return slug(f"{cpu_model()} {config.available_cpus()}cpu")
+
+
+def slug(name: str) -> str:
+    """A name as a directory name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -68,6 +68,9 @@ def format_table(result: Result) -> str:
         f"{facts['cpu']}, {facts['cpus']} CPUs, {facts['simd_level']}; load {facts['load_average'][0]}; "
         f"allocator: {facts['allocator']}; commit {facts['commit'] or 'unknown'}",
     ]
+    if "gpu" in facts:
+        about = ["driver", (facts["nvidia_smi"] or {}).get("driver_version", "unknown"), "CUDA", str(facts["cuda"])]
+        head.append(", ".join([f"{facts['gpu']}", " ".join(about), f"torch {facts['versions'].get('torch')}"]))
     head += [f"{key}: {value}" for key, value in result["method"].items()]
     parts = ["\n".join(head)]
     for table in result["tables"]:
@@ -83,8 +86,9 @@ def format_table(result: Result) -> str:
 
 
 def save_result(result: Result, directory: str | Path) -> Path:
-    """Write DIRECTORY/<cpu>/<date>-<bench>.json with sorted keys; a second run of the day gets a number."""
-    folder = Path(directory) / machine.cpu_slug()
+    """Write DIRECTORY/<cpu or gpu>/<date>-<bench>.json with sorted keys; a second run of the day gets a number."""
+    gpu = result["metadata"].get("gpu")
+    folder = Path(directory) / (machine.slug(gpu) if gpu else machine.cpu_slug())
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{result['metadata']['date'][:10]}-{result['bench']}{'-quick' if result['quick'] else ''}"
     text = json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

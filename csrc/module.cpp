@@ -13,6 +13,8 @@
 namespace py = pybind11;
 
 void register_uncertainty(py::module_& m);
+void register_foreground(py::module_& m);
+void register_neighbourhoods(py::module_& m);
 void register_resize(py::module_& m);
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
@@ -29,5 +31,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.def("available_cpus", &alseg::available_cpus, "CPUs this process may use.");
   m.def("current_cpu", &sched_getcpu, "The CPU the calling thread runs on, or -1.");
   register_uncertainty(m);
+  register_foreground(m);
+  register_neighbourhoods(m);
   register_resize(m);
 }

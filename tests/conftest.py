@@ -22,7 +22,8 @@ def poisoned_outputs(monkeypatch):
         return array
 
     monkeypatch.setattr(alloc, "empty", empty)
-    for module in ("alseg_fast.kernels.uncertainty.native_cpu",):
+    ops = ("uncertainty", "region_impurity", "edge_map", "foreground")
+    for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)
         monkeypatch.setattr(f"{module}.empty", empty)
 

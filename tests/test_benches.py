@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from alseg_fast.benches import compare, machine, memory, parity, pool_images, tables, timing, uncertainty
-from alseg_fast.benches.cases import FLOORS, INPUTS, PEERS, Case, Peer
+from alseg_fast.benches import compare, contest, machine, memory, parity, pool_images, tables, timing, uncertainty
+from alseg_fast.benches.cases import FLOORS, INPUTS, MC, MC_PEERS, PEERS, SINGLE, Case, Form, Peer
+from alseg_fast.errors import UsageError
 
 TINY = Case(4, (5, 7), (33, 50), {1: 1.0})
+TINY_MC = Case(4, (5, 7), (33, 50), passes=3)
 Call = Callable[[], tuple[Any, Any, Any]]
 
 
-NEEDS = {"onnx_graph": ("onnx", "onnxruntime"), "numpy_cv2": ("cv2",)}
+NEEDS = {
+    "onnx_graph": ("onnx", "onnxruntime"),
+    "mc_onnx_graph": ("onnx", "onnxruntime"),
+    "numpy_cv2": ("cv2",),
+    "mc_baal": ("torch", "scipy", "baal"),
+}
 
 
 def require_baseline(peer: Peer) -> Any:
     for library in NEEDS.get(peer.target.split(":")[0], ("torch",)):
-        pytest.importorskip(library)
-    return uncertainty._load(peer)
+        if find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    return contest.load(peer)
+
+
+def tiny_form(form: Form, peers: Any) -> Form:
+    return replace(form, cases=(TINY if form is SINGLE else TINY_MC,), peers=tuple(peers))
 
 
 @pytest.fixture
@@ -33,37 +48,78 @@ def never_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(INPUTS))
-@pytest.mark.parametrize("peer", [p for p in PEERS if "compiled" not in p.target], ids=lambda p: p.target)
+@pytest.mark.parametrize("peer", [p for p in (*PEERS, *MC_PEERS) if "compiled" not in p.target], ids=lambda p: p.target)
 def test_peers_compute_what_they_are_compared_for(peer: Peer, kind: str) -> None:
     make, set_threads = require_baseline(peer)
-    logits = INPUTS[kind](TINY, 0)
+    case = TINY_MC if peer in MC_PEERS else TINY
+    logits = INPUTS[kind](case, 0)
     set_threads(1)
-    call = make(logits, TINY.high)
+    call = make(logits, case.high)
     for _ in range(2):  # kept memory must not remember the first call
-        entropy, gap, labels = call()
-    assert parity.check_outputs(entropy, gap, labels, parity.reference_outputs(logits, TINY.high)) is None
+        outputs = call()
+    assert parity.check_outputs(outputs, parity.reference_outputs(logits, case.high), peer.gives) is None
 
 
 def test_the_compiled_pass_is_right_before_it_is_compiled() -> None:
     torch = pytest.importorskip("torch")
-    from alseg_fast.benches.baselines.torch_compiled import _measure_planes
+    from alseg_fast.benches.baselines import torch_compiled
 
     logits = INPUTS["smooth"](TINY, 0)
-    up = torch.nn.functional.interpolate(torch.from_numpy(logits), size=TINY.high, mode="bilinear")
-    entropy, gap, labels = _measure_planes(up)
-    assert parity.check_outputs(entropy, gap, labels, parity.reference_outputs(logits, TINY.high)) is None
+    z, expected = torch.from_numpy(logits), parity.reference_outputs(logits, TINY.high)
+    for measures in (torch_compiled.whole_measures, torch_compiled.unrolled_measures):
+        assert parity.check_outputs(measures(z, TINY.high), expected) is None
 
 
-def test_reference_in_bands_is_the_reference() -> None:
+def test_the_compiled_update_is_right_before_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from alseg_fast.benches.baselines import mc_torch_compiled
+
+    monkeypatch.setattr(mc_torch_compiled, "compile_whole", lambda function: function)
+    logits = INPUTS["smooth"](TINY_MC, 0)
+    call = mc_torch_compiled.streamed(logits, TINY_MC.high)
+    for _ in range(2):
+        outputs = call()
+    assert parity.check_outputs(outputs, parity.reference_outputs(logits, TINY_MC.high)) is None
+
+
+def test_baal_is_loaded_without_the_package_around_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for library in ("torch", "scipy"):
+        pytest.importorskip(library)
+    from alseg_fast.benches.baselines import mc_baal
+
+    with monkeypatch.context() as absent:
+        absent.setattr(mc_baal, "find_spec", lambda name: None)
+        with pytest.raises(ModuleNotFoundError, match="baal is not installed; pip install --no-deps baal scipy"):
+            mc_baal.load_heuristics()
+    package = tmp_path / "baal"
+    (package / "active" / "heuristics").mkdir(parents=True)
+    for broken in ("__init__.py", "active/__init__.py", "active/heuristics/__init__.py"):
+        (package / broken).write_text("raise ImportError('operator torchvision::nms does not exist')")
+    (package / "active/heuristics/heuristics.py").write_text("class BALD: pass")
+    for name in [name for name in sys.modules if name.split(".")[0] == "baal"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert mc_baal.load_heuristics().BALD is not None
+    assert not [name for name in sys.modules if name.split(".")[0] == "baal"]
+
+
+def test_reference_in_bands_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     import alseg_fast as alseg
     from alseg_fast.dispatch import use_backend
 
-    logits = INPUTS["noise"](TINY, 1)
+    monkeypatch.setattr(parity, "_BAND_VALUES", 1000)
+    logits = np.concatenate([INPUTS["noise"](TINY, seed) for seed in (1, 2)])
     with use_backend("reference"):
         whole = alseg.uncertainty(logits, TINY.high, measures=("entropy", "margin"), reduce=())
     expected = parity.reference_outputs(logits, TINY.high)
-    np.testing.assert_allclose(expected.entropy, whole.maps["entropy"], atol=1e-6)
-    np.testing.assert_array_equal(expected.labels, whole.labels)
+    np.testing.assert_allclose(expected["entropy"], whole.maps["entropy"], atol=1e-6)
+    np.testing.assert_allclose(expected["p1 - p2"], 1 - whole.maps["margin"], atol=1e-6)
+    np.testing.assert_array_equal(expected["labels"], whole.labels)
+    logits = INPUTS["noise"](TINY_MC, 1)
+    with use_backend("reference"):
+        whole = alseg.uncertainty(logits, TINY.high, measures=parity.MC_OUTPUTS, labels=False, reduce=())
+    for name, values in parity.reference_outputs(logits, TINY.high).items():
+        np.testing.assert_allclose(values, whole.maps[name], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +134,44 @@ def test_reference_in_bands_is_the_reference() -> None:
 )
 def test_gate_closes_on_wrong_outputs(spoil: Any, complaint: str) -> None:
     expected = parity.reference_outputs(INPUTS["smooth"](TINY, 0), TINY.high)
-    good = expected.entropy, expected.gap, expected.labels
-    assert parity.check_outputs(*good, expected) is None
-    problem = parity.check_outputs(*spoil(*good), expected)
+    good = tuple(expected.values())
+    assert parity.check_outputs(good, expected) is None
+    problem = parity.check_outputs(spoil(*good), expected)
     assert problem is not None
     assert complaint in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"variance": 1e-5}, "variance is off by 1.00e-05"),
+        ({"mutual_information": -1e-3}, "mutual_information is off by 1.00e-03"),
+        ({"expected_entropy": np.nan}, "expected_entropy is off by nan"),
+    ],
+)
+def test_gate_closes_on_wrong_maps_of_several_passes(change: dict[str, float], complaint: str) -> None:
+    expected = parity.reference_outputs(INPUTS["smooth"](TINY_MC, 0), TINY.high)
+    assert parity.check_outputs(dict(expected), expected) is None
+    spoiled = {name: values + change.get(name, 0) for name, values in expected.items()}
+    assert complaint in (parity.check_outputs(spoiled, expected) or "")
+
+
+def test_gate_closes_on_missing_outputs_and_wrong_means() -> None:
+    expected = parity.reference_outputs(INPUTS["smooth"](TINY_MC, 0), TINY.high)
+    alone = {"mutual_information": expected["mutual_information"]}
+    assert parity.check_outputs(alone, expected, ("mutual_information",)) is None
+    assert "gives mutual_information, not entropy" in (parity.check_outputs(alone, expected) or "")
+    means = {f"{name}_mean": values.mean(axis=(1, 2)) for name, values in expected.items()}
+    assert parity.check_means(means, expected) is None
+    means["variance_mean"] = means["variance_mean"] + 1e-4
+    assert "variance_mean is off by 1.00e-04" in (parity.check_means(means, expected) or "")
+
+
+def test_peers_that_need_too_much_memory_are_left_out() -> None:
+    peer = Peer("greedy", "x:y", copies=4)
+    assert peer.left_out(Case(21, (32, 32), (512, 512), passes=8)) is None
+    reason = peer.left_out(Case(19, (64, 128), (1024, 2048), passes=8))
+    assert reason == "left out: holds about 5 GiB of temporaries, more than 4"
 
 
 @pytest.mark.usefixtures("never_wait")
@@ -90,15 +179,15 @@ def test_uncertainty_bench_keeps_wrong_and_failing_peers_as_rows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def make_wrong(logits: Any, size: tuple[int, int]) -> Call:
-        zeros = np.zeros((1, *size), np.float32)
-        return lambda: (zeros, zeros, zeros)
+        expected = parity.reference_outputs(logits, size)
+        return lambda: {name: 0 * values for name, values in expected.items()}
 
     def make_failing(logits: Any, size: tuple[int, int]) -> Call:
         raise RuntimeError("no compiler\nsecond line")
 
     def make_right(logits: Any, size: tuple[int, int]) -> Call:
         expected = parity.reference_outputs(logits, size)
-        return lambda: (expected.entropy, expected.gap, expected.labels)
+        return lambda: dict(expected)
 
     def make_breaking(logits: Any, size: tuple[int, int]) -> Call:
         outputs, calls = make_right(logits, size)(), iter(range(3))
@@ -110,23 +199,26 @@ def test_uncertainty_bench_keeps_wrong_and_failing_peers_as_rows(
         return call
 
     made = {"wrong": make_wrong, "failing": make_failing, "right": make_right, "breaking": make_breaking}
-    monkeypatch.setattr(uncertainty, "_load", lambda peer: (made[peer.target], lambda threads: None))
-    monkeypatch.setattr(uncertainty, "FLOORS", ())
-    peers = [Peer(name, name) for name in made]
-    result = uncertainty.run(True, (1, 2), tmp_path, cases=(TINY,), peers=peers)
+    monkeypatch.setattr(contest, "load", lambda peer: (made[peer.target], lambda threads: None))
+    monkeypatch.setattr(contest, "FLOORS", ())
+    peers = [*(Peer(name, name) for name in made), Peer("greedy", "right", copies=10**9)]
+    forms = [tiny_form(form, peers) for form in (SINGLE, MC)]
+    result = uncertainty.run(True, (1, 2), tmp_path, forms=forms)
     rows = {row["id"]: row for table in result["tables"] for row in table["rows"]}
-    for threads in (1, 2):
-        start = f"uncertainty/{TINY.name}/smooth/{threads}t"
+    for case, threads in ((case, threads) for case in (TINY, TINY_MC) for threads in (1, 2)):
+        start = f"uncertainty/{case.name}/smooth/{threads}t"
         assert rows[f"{start}/wrong"]["error"].startswith("wrong result: entropy is off by")
         assert "median_ms" not in rows[f"{start}/wrong"]
         assert rows[f"{start}/failing"]["error"] == "RuntimeError: no compiler"
         assert rows[f"{start}/breaking"]["error"] == "StopIteration"
+        assert rows[f"{start}/greedy"]["error"].startswith("left out: holds about")
+        assert "median_ms" not in rows[f"{start}/greedy"]
         for name in ("right", "alseg", "alseg, fresh outputs", "alseg, reductions only"):
             assert rows[f"{start}/{name}"]["error"] is None
             assert rows[f"{start}/{name}"]["median_ms"] > 0
         assert rows[start]["best_peer"] == "right"
     assert not result["parity"]["ok"]
-    assert len(result["parity"]["failed"]) == 2
+    assert len(result["parity"]["failed"]) == 4
     text = uncertainty.format_table(result)
     assert "wrong result: entropy is off by" in text
     assert "RuntimeError: no compiler" in text
@@ -139,28 +231,66 @@ def test_uncertainty_bench_keeps_wrong_and_failing_peers_as_rows(
 
 
 @pytest.mark.usefixtures("never_wait")
-def test_our_own_wrong_result_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = uncertainty._ours
+@pytest.mark.parametrize("form", [SINGLE, MC], ids=lambda form: form.name)
+def test_our_own_wrong_result_has_no_time(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
+    right = contest.our_calls
 
-    def spoiled(logits: Any, size: tuple[int, int], threads: int) -> Any:
-        return right(logits + np.float32(0.01) * np.arange(4, dtype=np.float32)[None, :, None, None], size, threads)
+    def spoiled(form: Form, logits: Any, size: tuple[int, int], threads: int) -> Any:
+        ramp = np.float32(0.01) * np.arange(4, dtype=np.float32)[:, None, None]
+        return right(form, logits + ramp, size, threads)
 
-    monkeypatch.setattr(uncertainty, "_ours", spoiled)
-    result = uncertainty.run(True, (1,), cases=(TINY,), peers=())
-    ours = result["tables"][0]["rows"][0]
-    assert ours["error"].startswith("wrong result")
-    assert "median_ms" not in ours
+    monkeypatch.setattr(contest, "our_calls", spoiled)
+    result = uncertainty.run(True, (1,), forms=(tiny_form(form, ()),), part=form.name)
+    for ours in result["tables"][0]["rows"][:3]:
+        assert ours["error"].startswith("wrong result")
+        assert "median_ms" not in ours
     assert not result["parity"]["ok"]
     assert all(g["value"] is None and not g["met"] for g in result["goals"])
+
+
+@pytest.mark.usefixtures("never_wait")
+def test_one_part_can_be_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "FLOORS", ())
+    forms = [tiny_form(form, ()) for form in (SINGLE, MC)]
+    result = uncertainty.run(True, (1,), forms=forms, part="mc")
+    assert {row["case"] for row in result["tables"][-1]["rows"]} == {TINY_MC.name}
+    assert result["method"]["part"] == "mc"
+    with pytest.raises(UsageError, match="part must be one of single, mc, all; got 'both'"):
+        uncertainty.run(True, (1,), part="both")
+
+
+def test_goals_are_those_of_the_form() -> None:
+    from alseg_fast.benches.uncertainty_report import list_goals, summarise
+
+    def goals(form: Form, case: Case, eager_ms: float, best_ms: float) -> dict[str, bool]:
+        ours = {"backend": "alseg", "role": "ours", "error": None, "median_ms": 1.0, "min_ms": 1.0, "min_ratio": 1.0}
+        eager = {**ours, "backend": form.usual, "role": "peer", "median_ms": eager_ms, "median_ratio": eager_ms}
+        best = {**ours, "backend": "best", "role": "peer", "median_ms": best_ms, "median_ratio": best_ms}
+        found = list_goals([summarise(form, case, "smooth", 1, [ours, eager, best])])
+        return {f"{g['goal'].split(',')[0]} {g['target']}": g["met"] for g in found}
+
+    small, large = (Case(c, (8, 8), (32, 32), passes=8) for c in (21, 19))
+    assert goals(MC, small, 61, 7) == {"torch eager / alseg >= 60": True, "best peer / alseg >= 8": False}
+    assert goals(MC, large, 61, 12) == {"best peer / alseg >= 12": True}
+    assert goals(MC, Case(2, (8, 8), (32, 32), passes=8), 61, 12) == {}
+    small, large = (Case(c, (8, 8), (32, 32)) for c in (21, 19))
+    assert goals(SINGLE, small, 49, 7) == {"torch eager / alseg >= 50": False}
+    assert goals(SINGLE, large, 51, 7) == {"torch eager / alseg >= 50": True, "best peer / alseg >= 7": True}
 
 
 def test_floors_do_their_share() -> None:
     for floor in FLOORS:
         make, set_threads = require_baseline(floor)
         set_threads(1)
-        call, scale = make(INPUTS["smooth"](TINY, 0), TINY.high)
-        call()
-        assert scale > 0
+        scales = []
+        for case in (TINY, TINY_MC):
+            call, scale = make(INPUTS["smooth"](case, 0), case.high)
+            call()
+            scales.append(scale)
+        if "multiply" in floor.target:
+            assert scales[1] / scales[0] == pytest.approx(3 * 9 / 7)
+        elif "exp" in floor.target:
+            assert scales[1] / scales[0] == pytest.approx(3)
 
 
 @pytest.mark.usefixtures("never_wait")
@@ -212,6 +342,8 @@ def test_compare_shows_ratios_and_refuses_mixtures(tmp_path: Path, capsys: pytes
     assert compared[0]["beyond"] is True
     assert "not measured" in compared[1]["error"]
     assert warnings == ["cpus differs: 2 and 4"]
+    with pytest.raises(compare.CompareError, match="device differs: 'cpu' and 'cuda'"):
+        compare.compare_results(old, {**new, "device": "cuda"})
     paths = [tmp_path / "old.json", tmp_path / "new.json"]
     for path, result in zip(paths, (old, {**new, "bench": "other"}), strict=True):
         path.write_text(json.dumps(result), encoding="utf-8")
@@ -302,6 +434,14 @@ def test_memory_bench_measures_each_pool_in_its_own_process(tmp_path: Path) -> N
 def test_memory_bench_shows_why_a_pool_was_not_scored(tmp_path: Path) -> None:
     row = memory.peak_memory(2, tmp_path / "absent.onnx", [b"not a picture"], tmp_path, 1)
     assert "absent.onnx" in row["error"]
+
+
+def test_memory_of_a_call_is_what_it_needs_meanwhile() -> None:
+    def call() -> None:
+        np.ones(8 * 2**20)  # 64 MiB
+
+    grown = machine.call_memory(call)
+    assert grown is None or 60 < grown < 90
 
 
 def test_metadata_tells_what_the_machine_was() -> None:

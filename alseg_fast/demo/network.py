@@ -67,9 +67,13 @@ class InvertedResidual(nn.Module):
 
 
 class ExampleNetwork(nn.Module):
-    """[N, 3, H, W] float32, normalised -> logits [N, C, ceil(H / 8), ceil(W / 8)]."""
+    """[N, 3, H, W] float32, normalised -> logits [N, C, ceil(H / 8), ceil(W / 8)].
 
-    def __init__(self, n_classes: int = len(CLASSES)) -> None:
+    With ``dropout`` above 0, whole channels before the classifier are dropped with this probability (training, and
+    stochastic passes of `alseg_fast.export`). It has no weights: any state dict fits.
+    """
+
+    def __init__(self, n_classes: int = len(CLASSES), dropout: float = 0.0) -> None:
         super().__init__()
         width = 56
         self.encoder = nn.Sequential(
@@ -81,12 +85,13 @@ class ExampleNetwork(nn.Module):
         )
         self.local = ConvNorm(width, 96, relu=False)
         self.context = nn.Conv2d(width, 96, 1)
+        self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(96, n_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.encoder(x)
         x = torch.relu(self.local(x) + self.context(x.mean((2, 3), keepdim=True)))
-        logits: torch.Tensor = self.classifier(x)
+        logits: torch.Tensor = self.classifier(self.dropout(x))
         return logits
 
 

@@ -1,6 +1,17 @@
 """Public functions, one file per operation: docstring, checks, then the operation's registry."""
 
+from .edges import edge_map, edge_weighted
+from .published import belharbi_entropy, belharbi_mc_dropout
+from .region_impurity import region_impurity
 from .resize import resize_normalize
 from .uncertainty import uncertainty
 
-__all__ = ["resize_normalize", "uncertainty"]
+__all__ = [
+    "belharbi_entropy",
+    "belharbi_mc_dropout",
+    "edge_map",
+    "edge_weighted",
+    "region_impurity",
+    "resize_normalize",
+    "uncertainty",
+]

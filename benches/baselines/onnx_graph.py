@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .signature import Call, Outputs
 
-_OPSET, _IR_VERSION = 17, 8
+OPSET, IR_VERSION = 17, 8
 _threads = 1
 
 
@@ -69,17 +69,22 @@ def _graph(n_classes: int, size: tuple[int, int]) -> bytes:
         ],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     data: bytes = model.SerializeToString()
     return data
 
 
-def rewritten(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
-    """Softmax as max, exp and sum; the top two by unrolled Min and Max."""
+def open_session(model: bytes) -> Any:
+    """A session with the number of threads that was set."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = _threads
     settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(_graph(logits.shape[1], size), settings, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+
+
+def rewritten(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
+    """Softmax as max, exp and sum; the top two by unrolled Min and Max."""
+    session = open_session(_graph(logits.shape[1], size))
 
     def call() -> Outputs:
         entropy, gap, labels = session.run(None, {"z": logits})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from .signature import Call, Outputs
+from .torch_eager import bind
 
 
 def set_threads(threads: int) -> None:
@@ -22,12 +23,12 @@ def set_threads(threads: int) -> None:
     torch._dynamo.reset()
 
 
-def _compile(function: Any) -> Any:
+def compile_whole(function: Any) -> Any:
     # fullgraph: where something cannot be compiled, fail rather than run it eagerly.
     return torch.compile(function, dynamic=False, fullgraph=True)
 
 
-def _measure_planes(up: Any) -> Outputs:
+def measure_planes(up: Any) -> Outputs:
     """[1, C, H, W] upsampled logits -> entropy, p1 - p2, labels, with the loop over classes unrolled."""
     planes = up.unbind(1)
     first = planes[0]
@@ -47,50 +48,39 @@ def _measure_planes(up: Any) -> Outputs:
     return total.log() - moment / total, (1 - (second - first).exp()) / total, label.to(torch.uint8)
 
 
-def _bind(compiled: Any, z: torch.Tensor) -> Call:
-    """A call of the compiled function on these logits, without autograd."""
+def whole_measures(z: Any, size: tuple[int, int]) -> Outputs:
+    """[N, C, h, w] on any device -> entropy, p1 - p2, labels, by reductions over the classes."""
+    up = functional.interpolate(z.float(), size=size, mode="bilinear", align_corners=False)
+    first, label = up.max(dim=1, keepdim=True)
+    ids = torch.arange(z.shape[1], device=z.device)[None, :, None, None]
+    second = torch.where(ids == label, -torch.inf, up).amax(dim=1, keepdim=True)
+    t = up - first
+    e = t.exp()
+    total = e.sum(dim=1)
+    entropy = total.log() - (t * e).sum(dim=1) / total
+    return entropy, (1 - (second - first).exp())[:, 0] / total, label[:, 0]
 
-    def call() -> Outputs:
-        with torch.inference_mode():
-            outputs: Outputs = compiled(z)
-            return outputs
 
-    return call
+def unrolled_measures(z: Any, size: tuple[int, int]) -> Outputs:
+    """The same with the loop over the classes unrolled."""
+    return measure_planes(functional.interpolate(z.float(), size=size, mode="bilinear", align_corners=False))
 
 
 def whole(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """Everything in one graph, by reductions over the classes."""
-    z = torch.from_numpy(logits)
-    ids = torch.arange(z.shape[1])[None, :, None, None]
-
-    def measure(z: Any) -> Outputs:
-        up = functional.interpolate(z, size=size, mode="bilinear", align_corners=False)
-        first, label = up.max(dim=1, keepdim=True)
-        second = torch.where(ids == label, -torch.inf, up).amax(dim=1, keepdim=True)
-        t = up - first
-        e = t.exp()
-        total = e.sum(dim=1)
-        entropy = total.log() - (t * e).sum(dim=1) / total
-        return entropy, (1 - (second - first).exp())[:, 0] / total, label[:, 0]
-
-    return _bind(_compile(measure), z)
+    return bind(compile_whole(whole_measures), torch.from_numpy(logits), size)
 
 
 def whole_unrolled(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """Everything in one graph, with the loop over the classes unrolled."""
-    z = torch.from_numpy(logits)
-
-    def measure(z: Any) -> Outputs:
-        return _measure_planes(functional.interpolate(z, size=size, mode="bilinear", align_corners=False))
-
-    return _bind(_compile(measure), z)
+    return bind(compile_whole(unrolled_measures), torch.from_numpy(logits), size)
 
 
 def interpolate_then_compiled(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """torch's interpolation into kept memory, one compiled pass, fresh outputs."""
     z = torch.from_numpy(logits)
     up = torch.empty((1, z.shape[1], *size))
-    compiled = _compile(_measure_planes)
+    compiled = compile_whole(measure_planes)
 
     def call() -> Outputs:
         with torch.inference_mode():
@@ -108,12 +98,12 @@ def interpolate_then_compiled_out(logits: NDArray[np.float32], size: tuple[int, 
     outputs = torch.empty((1, *size)), torch.empty((1, *size)), torch.empty((1, *size), dtype=torch.uint8)
 
     def measure(up: Any, entropy: Any, gap: Any, labels: Any) -> None:
-        values = _measure_planes(up)
+        values = measure_planes(up)
         entropy.copy_(values[0])
         gap.copy_(values[1])
         labels.copy_(values[2])
 
-    compiled = _compile(measure)
+    compiled = compile_whole(measure)
 
     def call() -> Outputs:
         with torch.inference_mode():

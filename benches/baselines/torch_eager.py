@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,34 +18,42 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def naive_measures(z: torch.Tensor, size: tuple[int, int]) -> Outputs:
+    """[N, C, h, w] on any device -> entropy, p1 - p2, labels, as everybody writes it."""
+    up = functional.interpolate(z, size=size, mode="bilinear", align_corners=False)
+    p = torch.softmax(up, dim=1)
+    entropy = -(p * torch.log(p)).sum(dim=1)
+    top = torch.topk(p, 2, dim=1).values
+    return entropy, top[:, 0] - top[:, 1], p.argmax(dim=1)
+
+
+def tuned_measures(z: torch.Tensor, size: tuple[int, int]) -> Outputs:
+    """The same with log_softmax, in place, no topk."""
+    up = functional.interpolate(z, size=size, mode="bilinear", align_corners=False)
+    log_p = torch.log_softmax(up, dim=1)
+    p = log_p.exp()
+    first, labels = p.max(dim=1)
+    entropy = log_p.mul_(p).sum(dim=1).neg_()
+    p.scatter_(1, labels[:, None], -1.0)
+    return entropy, first.sub_(p.amax(dim=1)), labels
+
+
 def naive(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """As everybody writes it."""
-    z = torch.from_numpy(logits)
-
-    def call() -> Outputs:
-        with torch.inference_mode():
-            up = functional.interpolate(z, size=size, mode="bilinear", align_corners=False)
-            p = torch.softmax(up, dim=1)
-            entropy = -(p * torch.log(p)).sum(dim=1)
-            top = torch.topk(p, 2, dim=1).values
-            return entropy, top[:, 0] - top[:, 1], p.argmax(dim=1)
-
-    return call
+    return bind(naive_measures, torch.from_numpy(logits), size)
 
 
 def tuned(logits: NDArray[np.float32], size: tuple[int, int]) -> Call:
     """log_softmax, in place, no topk."""
-    z = torch.from_numpy(logits)
+    return bind(tuned_measures, torch.from_numpy(logits), size)
 
-    def call() -> Outputs:
+
+def bind(measures: Callable[..., Any], z: torch.Tensor, size: tuple[int, int]) -> Callable[[], Any]:
+    """A call of `measures` on these logits, without autograd."""
+
+    def call() -> Any:
         with torch.inference_mode():
-            up = functional.interpolate(z, size=size, mode="bilinear", align_corners=False)
-            log_p = torch.log_softmax(up, dim=1)
-            p = log_p.exp()
-            first, labels = p.max(dim=1)
-            entropy = log_p.mul_(p).sum(dim=1).neg_()
-            p.scatter_(1, labels[:, None], -1.0)
-            return entropy, first.sub_(p.amax(dim=1)), labels
+            return measures(z, size)
 
     return call
 

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "bindings/arrays.h"
+#include "bindings/logits.h"
 #include "common/threads.h"
 #include "isa/levels.h"
 #include "kernels/top_mean.h"
@@ -19,34 +19,12 @@ namespace py = pybind11;
 namespace {
 
 using alseg::UncertaintyJob;
-using FloatArray = py::array_t<float, py::array::c_style>;
-
-// Source position of every output position along one axis (torch's two corner conventions).
-struct Axis {
-  std::vector<int32_t> index;
-  std::vector<float> frac;
-
-  Axis(int64_t in, int64_t out, double start, double extent, bool align_corners)
-      : index(static_cast<size_t>(out + alseg::kColumnPad)), frac(index.size()) {
-    for (int64_t i = 0; i < out; ++i) {
-      double source;
-      if (align_corners) {
-        source = out > 1 ? static_cast<double>(i) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0;
-      } else {
-        source = start + (static_cast<double>(i) + 0.5) * extent / static_cast<double>(out) - 0.5;
-      }
-      source = std::min(std::max(source, 0.0), static_cast<double>(in - 1));
-      const int64_t left = std::min<int64_t>(static_cast<int64_t>(source), in - 1);
-      index[static_cast<size_t>(i)] = static_cast<int32_t>(left);
-      frac[static_cast<size_t>(i)] = left + 1 < in ? static_cast<float>(source - static_cast<double>(left)) : 0.0f;
-    }
-    std::fill(index.begin() + out, index.end(), index[static_cast<size_t>(out - 1)]);
-    std::fill(frac.begin() + out, frac.end(), 0.0f);
-  }
-};
-
-// Rows per chunk: a function of the shape alone, so that the order of additions is too.
-int64_t rows_per_chunk(int64_t height) { return std::max<int64_t>(16, (height + 63) / 64); }
+using bindings::Axis;
+using bindings::describe_logits;
+using bindings::readable;
+using bindings::rows_per_chunk;
+using bindings::scratch_floats;
+using bindings::writable;
 
 struct Outputs {
   float* maps[alseg::kMeasures];  // [N, H, W] or null
@@ -65,15 +43,6 @@ struct Outputs {
   double top_fraction;
   double segment_scale;
 };
-
-// One worker's scratch memory, kept between calls up to a limit: fresh pages cost more than the kernel.
-float* scratch_floats(int64_t n) {
-  thread_local std::vector<float> memory;
-  constexpr size_t kKeepAtMost = size_t{1} << 22;
-  if (memory.capacity() > kKeepAtMost && static_cast<size_t>(n) <= kKeepAtMost) std::vector<float>().swap(memory);
-  if (memory.size() < static_cast<size_t>(n)) memory.resize(static_cast<size_t>(n));
-  return memory.data();
-}
 
 // One call: the images in groups, each cut into chunks of rows.
 class Call {
@@ -223,58 +192,6 @@ class Call {
   std::vector<unsigned> status_;
   std::vector<int64_t> segment_sum_;  // [group, kMeasures, S] fixed point
 };
-
-template <typename T>
-T* writable(const py::object& object, const char* name, const std::vector<py::ssize_t>& shape, char kind,
-            py::ssize_t item = sizeof(T)) {
-  if (object.is_none()) return nullptr;
-  auto array = py::cast<py::array>(object);
-  bool ok = array.dtype().kind() == kind && array.itemsize() == item &&
-            array.ndim() == static_cast<py::ssize_t>(shape.size()) && (array.flags() & py::array::c_style) != 0 &&
-            array.writeable();
-  for (size_t i = 0; ok && i < shape.size(); ++i) ok = array.shape(static_cast<py::ssize_t>(i)) == shape[i];
-  if (!ok) throw py::value_error(std::string(name) + " must be a writable C-contiguous array of the documented shape");
-  return static_cast<T*>(array.mutable_data());
-}
-
-template <typename T>
-const T* readable(const py::object& object, const char* name, const std::vector<py::ssize_t>& shape, char kind) {
-  if (object.is_none()) return nullptr;
-  const auto array = py::cast<py::array>(object);
-  bool ok = array.dtype().kind() == kind && array.itemsize() == sizeof(T) &&
-            array.ndim() == static_cast<py::ssize_t>(shape.size()) && (array.flags() & py::array::c_style) != 0;
-  for (size_t i = 0; ok && i < shape.size(); ++i) ok = array.shape(static_cast<py::ssize_t>(i)) == shape[i];
-  if (!ok) throw py::value_error(std::string(name) + " must be a C-contiguous array of the documented shape");
-  return static_cast<const T*>(array.data());
-}
-
-// Shapes and strides of logits [N, T, C, h, w].
-UncertaintyJob describe_logits(const py::array& logits, int dtype, std::pair<int64_t, int64_t> size) {
-  if (logits.ndim() != 5) throw py::value_error("logits must have 5 dimensions");
-  if (dtype < 0 || dtype > 2) throw py::value_error("unknown dtype code");
-  const py::ssize_t item = dtype == 0 ? 4 : 2;
-  if (logits.itemsize() != item) throw py::value_error("logits do not have the stated dtype");
-  for (int i = 1; i < 5; ++i)
-    if (logits.strides(i) % item != 0) throw py::value_error("logits strides must be whole elements");
-  UncertaintyJob job{};
-  job.dtype = static_cast<alseg::Dtype>(dtype);
-  job.n_passes = logits.shape(1);
-  job.n_classes = logits.shape(2);
-  job.in_h = logits.shape(3);
-  job.in_w = logits.shape(4);
-  job.stride_t = logits.strides(1) / item;
-  job.stride_c = logits.strides(2) / item;
-  job.stride_h = logits.strides(3) / item;
-  job.stride_w = logits.strides(4) / item;
-  job.out_h = size.first;
-  job.out_w = size.second;
-  if (logits.shape(0) < 1 || job.n_passes < 1 || job.n_classes < 1 || job.in_h < 1 || job.in_w < 1 || job.out_h < 1 ||
-      job.out_w < 1 || job.n_classes > 65535 || job.n_passes > 65535 || job.in_w > INT32_MAX / 2 ||
-      job.in_h > INT32_MAX / 2) {
-    throw py::value_error("a size is out of range");
-  }
-  return job;
-}
 
 // `out` has the attributes of kernels/uncertainty/common.py's Raw, but its maps are a list in the order of measures.
 Outputs describe_outputs(const py::object& out, const py::list& maps, const UncertaintyJob& job, int64_t n) {

@@ -43,6 +43,9 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/uncertainty/passes.inl"
 #include "kernels/uncertainty/reduce.inl"
 #include "kernels/uncertainty/driver.inl"
+#include "kernels/foreground.inl"
+#include "kernels/region_impurity.inl"
+#include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 

@@ -49,6 +49,9 @@ inline bool any(vi v) {
 #include "kernels/uncertainty/passes.inl"
 #include "kernels/uncertainty/reduce.inl"
 #include "kernels/uncertainty/driver.inl"
+#include "kernels/foreground.inl"
+#include "kernels/region_impurity.inl"
+#include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 

@@ -10,6 +10,13 @@ struct KernelTable {
   int64_t (*uncertainty_scratch)(const UncertaintyJob&);
   // Rows [y0, y1) of one image: maps, labels, and the chunk's partial sums.
   void (*uncertainty_rows)(const UncertaintyJob&, int64_t y0, int64_t y1, const ChunkSums&, float* scratch);
+  // Adds rows [y0, y1) of a one-class job to the sums.
+  void (*foreground_rows)(const UncertaintyJob&, int64_t y0, int64_t y1, ForegroundSums*, float* scratch);
+  int64_t (*impurity_scratch)(const ImpurityJob&);
+  // Rows [y0, y1) of the score; returns status bits (kNotFinite, kOutOfRange for a label).
+  unsigned (*impurity_rows)(const ImpurityJob&, int64_t y0, int64_t y1, float* scratch);
+  void (*edge_rows)(const EdgeJob&, int64_t y0, int64_t y1, float* scratch);
+  void (*dilate_rows)(const EdgeJob&, const uint8_t* in, int64_t radius, int64_t y0, int64_t y1, float* scratch);
   // The values >= threshold, in order; returns their number. `out` holds n + kPackPad floats.
   int64_t (*pack_values)(const float* values, int64_t n, float threshold, float* out);
   int64_t (*resize_scratch)(const ResizeJob&);

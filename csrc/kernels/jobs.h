@@ -73,6 +73,35 @@ struct ChunkSums {
 // A binary problem with one output channel has two labels.
 inline int64_t n_labels(const UncertaintyJob& job) { return job.n_classes == 1 ? 2 : job.n_classes; }
 
+// Sums over the pixels of a chunk and all passes of a foreground probability p (one class).
+struct ForegroundSums {
+  double p, p_squared;   // of p - 1/2, which loses no digit of a small variance
+  double p_log_p;        // of p ln p
+  unsigned status;
+};
+
+// One image of `region_impurity`: labels [H, W] -> share entropy in windows, times the mean entropy.
+struct ImpurityJob {
+  const void* labels;
+  int label_bytes;                             // 1 or 2
+  const float* entropy;                        // [H, W] or null: the impurity alone
+  const uint8_t* valid;                        // [H, W] 0 or 1, or null
+  int64_t height, width;
+  int64_t n_classes;
+  int64_t radius_y, radius_x;                  // the window is 2 radius + 1, cut at the border
+  float* out;                                  // [H, W]
+};
+
+// One image of `edge_map`: gradient of [H, W] or of the luma of [H, W, 3], or changes of label.
+struct EdgeJob {
+  const uint8_t* image;                        // null: labels
+  int64_t channels;                            // 1 or 3
+  const int32_t* labels;
+  int64_t height, width;
+  float threshold;
+  uint8_t* out;                                // [H, W] 0 or 1
+};
+
 // One image of `resize_normalize`: uint8 [h, w, 3] -> [H, W] planes or interleaved, x * gain + bias.
 struct ResizeJob {
   const uint8_t* image;

@@ -1,0 +1,25 @@
+"""The C++ implementation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import _native
+from ...alloc import empty
+
+
+def edge_map(
+    image: NDArray[np.uint8] | None,
+    labels: NDArray[np.int32] | None,
+    threshold: float,
+    dilation: int,
+    num_threads: int = 0,
+) -> NDArray[np.bool_]:
+    """Same as ``reference.edge_map``; arrays must be C-contiguous."""
+    shape = labels.shape if image is None and labels is not None else np.shape(image)
+    out = empty(shape[:2], np.bool_)
+    _native.edge_map(
+        image=image, labels=labels, threshold=threshold, dilation=dilation, num_threads=num_threads, out=out
+    )
+    return out

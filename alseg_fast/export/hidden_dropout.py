@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..errors import ModelError
@@ -45,7 +46,8 @@ def check_nothing_hidden(function: str, module: nn.Module, channels: int, size: 
         listed = ", ".join(map(repr, hidden))
         raise ModelError(
             f"{function}: dropout must be called in eval mode too; submodules {listed} call theirs in training mode "
-            "only. Give training=[...] with these names to make it active, training=[] to leave it out."
+            "only. Give training=[...] with these names, or of the modules around them that decide, to make it active; "
+            "training=[] leaves it out."
         )
 
 
@@ -56,7 +58,9 @@ def _callers(module: nn.Module, x: torch.Tensor) -> Counter[str]:
     found: Counter[str] = Counter()
 
     def note(value: torch.Tensor, call: DropoutCall) -> torch.Tensor:
-        found[names.get(stack[-1], "") if stack else ""] += 1
+        # Whether nn.Dropout itself is called is up to the module around it.
+        callers = [m for m in stack if not isinstance(m, _DropoutNd)]
+        found[names.get(callers[-1], "") if callers else ""] += 1
         return value
 
     with _stacked(stack), ReplacedDropout(note):

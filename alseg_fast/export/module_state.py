@@ -55,6 +55,11 @@ def check_module(module: Any) -> None:
         where = f"submodule {name!r}" if name else "it"
         if isinstance(m, torch.jit.ScriptModule):
             raise ModelError(f"export: module must be eager Python; {where} is TorchScript. Give the eager module.")
+        if hasattr(m, "_orig_mod"):
+            raise ModelError(
+                f"export: module must be eager Python; {where} is compiled. Give what torch.compile was given "
+                "(its attribute _orig_mod)."
+            )
         if isinstance(m, nn.RNNBase) and m.dropout > 0 and m.num_layers > 1:
             raise ModelError(
                 f"export: dropout between recurrent layers must be a module of its own; {where} is a "

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..runtimes.onnx_session import import_onnxruntime, silent_run_options
+from .run_graph import run_graph
 from .trunk import split, without_markers
 
 _COUNTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -21,7 +21,7 @@ def trunk_and_rest(model: onnx.ModelProto, batch: int) -> tuple[int, int]:
     reshape that is computed.
 
     Args:
-        batch: images to run, those that the graph fixes or 1.
+        batch: images to run, as many as were traced.
     """
     rest = {name for node in split(model.graph).rest for name in node.output}
     copy = onnx.ModelProto()
@@ -39,22 +39,14 @@ def trunk_and_rest(model: onnx.ModelProto, batch: int) -> tuple[int, int]:
     graph.output.extend(declared)
     image = graph.input[0]
     size = [d.dim_value for d in image.type.tensor_type.shape.dim][1:]
-    found = _run(copy, [node.output[0] for node in asked], image.name, (batch, *size))
-    shapes = dict(zip(wanted, found, strict=True))
+    feed = {image.name: np.zeros((batch, *size), np.float32)}
+    found = run_graph(copy.SerializeToString(), feed, [node.output[0] for node in asked])
+    shapes = {name: tuple(map(int, extents)) for name, extents in zip(wanted, found, strict=True)}
     counts = [0, 0]
     for node in counted:
         first, second, result = (shapes[name] for name in (*node.input[:2], node.output[0]))
         counts[node.output[0] in rest] += _count(node, first, second, result)
     return counts[0] // batch, counts[1] // batch
-
-
-def _run(model: onnx.ModelProto, outputs: list[str], name: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    ort = import_onnxruntime()
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
-    arrays = session.run(outputs, {name: np.zeros(shape, np.float32)}, silent_run_options())
-    return [tuple(int(extent) for extent in array) for array in arrays]
 
 
 def _count(node: onnx.NodeProto, first: tuple[int, ...], second: tuple[int, ...], result: tuple[int, ...]) -> int:

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..runtimes.onnx_session import first_line, import_onnxruntime, runtime_errors
+from ..runtimes.onnx_session import first_line, runtime_errors
 from .module_state import OutputKey
 from .passes import one_pass
+from .run_graph import run_graph
 
 # Largest difference over the largest score. Sums of float32 products in another order differ by 1e-6 to 1e-5;
 # a wrong mask changes scores by its gain, far more.
@@ -52,29 +53,27 @@ def compare_with_torch(
             for t in passes:
                 index = t if mc_passes > 1 else None
                 expected = one_pass(module, image, seed=seed, index=index, flip=flip, output=output).numpy()
-                worst = max(worst, _difference(scores[i, f * mc_passes + t], expected, f"image {i}, pass {t}"))
+                worst = max(
+                    worst,
+                    _difference(scores[i, f * mc_passes + t], expected, f"image {i}, {flip or 'plain'} view, pass {t}"),
+                )
     return worst
 
 
 def _scores(path: Path, x: np.ndarray, n: int) -> np.ndarray:
-    ort = import_onnxruntime()
     failures: tuple[type[Exception], ...] = (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
         *runtime_errors(),
     )
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4
     try:
         onnx.checker.check_model(str(path), full_check=True)
-        session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-        result = session.run(None, {session.get_inputs()[0].name: x})[0]
+        return run_graph(path, {"image": x})[0]
     except failures as exc:
         raise ModelError(
             f"to_onnx: the exported graph must run on a batch of {n}; it fails: {first_line(exc)}. Nothing was "
             "written. If the module takes its batch size as a number, give it with batch=."
         ) from exc
-    return np.asarray(result)
 
 
 def _difference(got: np.ndarray, expected: np.ndarray, where: str) -> float:

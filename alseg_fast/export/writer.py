@@ -25,7 +25,7 @@ from .module_state import OutputKey, Probe, check_module, prepared, probe
 from .multiply_adds import trunk_and_rest
 from .passes import MAX_PASSES, check_count, check_seed, no_dropout
 from .scan_passes import mask_bytes, scan_passes
-from .torch_graph import MARKER_DOMAIN, OPSETS, trace
+from .torch_graph import OPSETS, trace
 from .trunk import constants_to_initializers, is_marker, marker_place
 from .validate import compare_with_torch
 
@@ -115,6 +115,7 @@ def to_onnx(
         UsageError: an argument is not as said.
         RangeError: the masks or the file would be too large.
         ModelError: the module has no dropout for T > 1, cannot be exported, or the graph differs from torch.
+    Threads: not while another thread uses the module, or attention of torch: flags and functions change meanwhile.
     Memory: the weights three times, and the activations of two images in torch and three in ONNX Runtime.
     """
     names = check_flips("to_onnx", flips)
@@ -139,9 +140,10 @@ def to_onnx(
         if stochastic and training is None:
             check_nothing_hidden("to_onnx", module, channels, size)
         views = 1 + len(names)
+        traced = (batch or 2) * views
         model = trace(
             module,
-            ((batch or 2) * views, channels, *size),
+            (traced, channels, *size),
             mark=stochastic,
             dynamic=batch is None,
             opset=opset,
@@ -153,7 +155,7 @@ def to_onnx(
         if stochastic and not places:
             raise no_dropout("to_onnx")
         _check_masks(places, mc_passes, max_mask_bytes)
-        trunk_adds, rest_adds = trunk_and_rest(model, (batch or 1) * (views if batch else 1))
+        trunk_adds, rest_adds = trunk_and_rest(model, traced)
         nodes = _add_passes(model, seen, places, mc_passes, names, seed)
         _finish(model, channels, size, batch, views * mc_passes, seen.scores, options, opset)
         difference = _write_checked(
@@ -262,8 +264,6 @@ def _write_checked(
     model: onnx.ModelProto, path: Path, module: nn.Module, shape: tuple[int, int, int], **request: Any
 ) -> float:
     """Write beside ``path``, read as the engine does, compare with torch, then move to ``path``."""
-    if MARKER_DOMAIN in {node.domain for node in model.graph.node}:
-        raise AssertionError("a dropout marker is left in the graph")
     if model.ByteSize() > _MAX_FILE_BYTES:
         raise RangeError(
             f"to_onnx: the file must be at most {_MAX_FILE_BYTES} bytes; got {model.ByteSize()}. Use fewer passes, or "

@@ -38,8 +38,10 @@ def _with_numpy(scores: Scores, present: Any, background: float) -> Any:
     cams: Any = scores.array
     if scores.bfloat16:
         cams = (cams.astype(np.uint32) << 16).view(np.float32)
-    cams = np.maximum(cams.astype(np.float32), 0)
-    with np.errstate(invalid="ignore"):  # inf / inf is reported as NaN logits are
+    cams = cams.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        # x - x is 0, but NaN for inf and NaN: they must not vanish below 0 or behind an absent label.
+        cams = np.maximum(cams, 0) + (cams - cams)
         cams = cams / np.maximum(cams.max(axis=(3, 4), keepdims=True), CAM_EPSILON)
         if present is not None:
             cams = cams * present.astype(np.float32)
@@ -50,7 +52,8 @@ def _with_numpy(scores: Scores, present: Any, background: float) -> Any:
 def _with_torch(scores: Scores, present: Any, background: float) -> Any:
     import torch
 
-    cams = scores.array.float().clamp_min(0)
+    cams = scores.array.float()
+    cams = cams.clamp_min(0) + (cams - cams)
     cams = cams / cams.amax(dim=(3, 4), keepdim=True).clamp_min(CAM_EPSILON)
     if present is not None:
         cams = cams * present

@@ -41,6 +41,7 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
 #include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/bands.inl"
 #include "kernels/uncertainty/reduce.inl"
 #include "kernels/uncertainty/driver.inl"
 #include "kernels/foreground.inl"

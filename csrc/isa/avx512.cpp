@@ -38,6 +38,7 @@ inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) !=
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
 #include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/bands.inl"
 #include "kernels/uncertainty/reduce.inl"
 #include "kernels/uncertainty/driver.inl"
 #include "kernels/foreground.inl"

@@ -47,6 +47,7 @@ inline bool any(vi v) {
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
 #include "kernels/uncertainty/passes.inl"
+#include "kernels/uncertainty/bands.inl"
 #include "kernels/uncertainty/reduce.inl"
 #include "kernels/uncertainty/driver.inl"
 #include "kernels/foreground.inl"

@@ -70,9 +70,8 @@ def assert_same(native, reference, z, request, valid=None, segments=None):
         got, expected = getattr(native, column)[:, columns], getattr(reference, column)[:, columns]
         np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=column)
     assert label_gap(native.labels, z, request, valid) < 20 * atol, "labels differ where there is no tie"
-    votes = native.maps["variation_ratio"] != reference.maps["variation_ratio"]
-    far = np.abs(native.maps["variation_ratio"] - reference.maps["variation_ratio"]) > 1e-6
-    assert far.sum() <= 0.01 * votes.size + 1
+    flipped = np.abs(native.maps["variation_ratio"] - reference.maps["variation_ratio"]) > 1e-6
+    assert (vote_gap(z, request)[flipped] < 20 * atol).all(), "votes differ where no pass has a tie"
     own = own_sums(native, z, request, valid, segments)
     np.testing.assert_array_equal(native.class_count, own[0])
     np.testing.assert_allclose(native.class_sum, own[1], rtol=1e-5, atol=1e-4)
@@ -91,6 +90,15 @@ def label_gap(labels, z, request, valid):
     chosen = np.take_along_axis(p, labels[:, None].astype(np.int64), axis=1)[:, 0]
     gap = p.max(axis=1) - chosen
     return gap.max() if valid is None else np.where(valid, gap, 0).max()
+
+
+def vote_gap(z, request):
+    """[N, H, W] how close the closest decision of any pass is."""
+    p = definition.probabilities(definition.upsample(z, request), request)  # [N, T, C, H, W]
+    if request.activation == "sigmoid" or p.shape[2] == 1:
+        return np.abs(p - 0.5).min(axis=(1, 2))
+    ranked = np.sort(p, axis=2)
+    return (ranked[:, :, -1] - ranked[:, :, -2]).min(axis=1)
 
 
 def own_sums(native, z, request, valid, segments):

@@ -1,15 +1,5 @@
 // Rows of one image: load, blend, measure, store, reduce.
 
-inline void store_labels(void* row, int bytes, int64_t x, vi label) {
-  if (bytes == 1) {
-    const vu8 v = __builtin_convertvector(label, vu8);
-    std::memcpy(static_cast<uint8_t*>(row) + x, &v, sizeof v);
-  } else {
-    const vu16 v = __builtin_convertvector(label, vu16);
-    std::memcpy(static_cast<uint16_t*>(row) + x, &v, sizeof v);
-  }
-}
-
 // The last, partial step goes through a buffer: a map row ends where it ends.
 void store_tail(const UncertaintyJob& job, const Pixels& pixels, int64_t x, float* const* measure_row, char* label_row) {
   const size_t left = static_cast<size_t>(job.out_w - x);
@@ -90,25 +80,43 @@ inline void load_rows(const UncertaintyJob& job, int64_t y, float gain, Scratch*
 }
 
 // Sums of one finished row.
-inline void reduce_row(const UncertaintyJob& job, const Scratch& s, int64_t y, float* const* measure_row,
-                       const void* label_row, const ChunkSums& sums) {
+inline void reduce_row(const UncertaintyJob& job, const Scratch& s, int64_t y, const Row& row, const ChunkSums& sums) {
   const int64_t width = job.out_w;
   const uint8_t* const valid = job.valid ? job.valid + y * width : nullptr;
   *sums.n_valid += valid ? count_valid(valid, width) : width;
   for (int m = 0; m < kMeasures; ++m) {
     if (!(job.measures >> m & 1u)) continue;
-    if (valid) clear_invalid(measure_row[m], valid, width);
-    if (job.sums) add_row(measure_row[m], width, sums.sum + m, sums.max + m);
+    if (valid) clear_invalid(row.measure[m], valid, width);
+    if (job.sums) add_row(row.measure[m], width, sums.sum + m, sums.max + m);
   }
-  const auto* const bytes = static_cast<const uint8_t*>(label_row);
-  const auto* const words = static_cast<const uint16_t*>(label_row);
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(row.labels);
+  const auto* const words = reinterpret_cast<const uint16_t*>(row.labels);
   if (job.segments || (valid && job.class_stats)) {
     if (job.label_bytes == 1) widen_labels(bytes, valid, width, s.label_ids);
     else widen_labels(words, valid, width, s.label_ids);
-    add_runs(job, s.label_ids, job.segments ? job.segments + y * width : nullptr, measure_row, sums);
+    add_runs(job, s.label_ids, job.segments ? job.segments + y * width : nullptr, row.measure, sums);
   } else if (job.class_stats) {
-    if (job.label_bytes == 1) add_classes(job, bytes, measure_row, sums);
-    else add_classes(job, words, measure_row, sums);
+    if (job.label_bytes == 1) add_classes(job, bytes, row.measure, sums);
+    else add_classes(job, words, row.measure, sums);
+  }
+}
+
+// One output row by itself, from the loaded source rows.
+template <bool kNarrow, bool kTop2, bool kArg>
+void fill_row(const UncertaintyJob& job, const Scratch& s, int64_t y, const Row& row) {
+  blend_rows(job, s, job.y_frac[y]);
+  for (int64_t x = 0; x < job.out_w; x += kStep) {
+    Pixels pixels;
+    block<kNarrow, kTop2, kArg>(job, s, x, &pixels);
+    if (x + kStep > job.out_w) {
+      store_tail(job, pixels, x, row.measure, kArg ? row.labels : nullptr);
+      break;
+    }
+    for (int m = 0; m < kMeasures; ++m)
+      if (job.measures >> m & 1u)
+        for (int b = 0; b < kBlocks; ++b) store(row.measure[m] + x + b * kLanes, pixels.measure[m][b]);
+    if (kArg)
+      for (int b = 0; b < kBlocks; ++b) store_labels(row.labels, job.label_bytes, x + b * kLanes, pixels.label[b]);
   }
 }
 
@@ -116,30 +124,28 @@ template <bool kNarrow, bool kTop2, bool kArg>
 void rows_of(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums& sums, float* scratch) {
   Scratch s = carve(job, scratch);
   const float gain = job.activation == Activation::probabilities ? 1.0f : kLog2e * job.inverse_temperature;
+  const bool bands = kNarrow && job.activation == Activation::softmax && job.measures;
+  const bool votes = job.n_passes > 1 && job.measures & bit_of(mVariationRatio);
   Loaded loaded;
-  for (int64_t y = y0; y < y1; ++y) {
+  for (int64_t y = y0, rows = 1; y < y1; y += rows) {
     load_rows(job, y, gain, &s, &loaded, sums.status);
-    blend_rows(job, s, job.y_frac[y]);
-
-    float* measure_row[kMeasures];
-    for (int m = 0; m < kMeasures; ++m)
-      measure_row[m] = job.maps[m] ? job.maps[m] + y * job.out_w : s.measure[m];
-    char* label_row = job.labels ? static_cast<char*>(job.labels) + y * job.out_w * job.label_bytes
-                                 : static_cast<char*>(s.labels);
-    for (int64_t x = 0; x < job.out_w; x += kStep) {
-      Pixels pixels;
-      block<kNarrow, kTop2, kArg>(job, s, x, &pixels);
-      if (x + kStep <= job.out_w) {
-        for (int m = 0; m < kMeasures; ++m)
-          if (job.measures >> m & 1u)
-            for (int b = 0; b < kBlocks; ++b) store(measure_row[m] + x + b * kLanes, pixels.measure[m][b]);
-        if (kArg)
-          for (int b = 0; b < kBlocks; ++b) store_labels(label_row, job.label_bytes, x + b * kLanes, pixels.label[b]);
-      } else {
-        store_tail(job, pixels, x, measure_row, kArg ? label_row : nullptr);
-      }
+    bool exact[kBandRows] = {};
+    rows = bands ? band_rows(job, y, y1) : 1;
+    if (rows < kFewestRows) {
+      rows = 1;
+      exact[0] = true;
+    } else if (votes) {
+      fill_band<kTop2, kArg, true>(job, s, y, rows, exact);
+    } else {
+      fill_band<kTop2, kArg, false>(job, s, y, rows, exact);
     }
-    reduce_row(job, s, y, measure_row, label_row, sums);
+    for (int64_t r = 0; r < rows; ++r) {
+      if (r > 0) load_rows(job, y + r, gain, &s, &loaded, sums.status);
+      const Row row = exact[r] ? map_row(job, s, y + r) : scratch_row(job, s, r);
+      if (exact[r]) fill_row<kNarrow, kTop2, kArg>(job, s, y + r, row);
+      reduce_row(job, s, y + r, row, sums);
+      if (!exact[r]) deliver_row(job, row, y + r);
+    }
   }
 }
 

@@ -24,12 +24,12 @@ struct ClassPasses {
 inline vf x_log_x(vf x) { return x * log_positive(vmax(x, splat(1.2e-38f))); }
 
 // 1 - (passes that chose the most frequent class) / T.
-inline vf variation_ratio(const int32_t* votes, int64_t passes, int b) {
+inline vf variation_ratio(const int32_t* votes, int64_t passes, int64_t stride) {
   vi most = vi{};
   for (int64_t t = 0; t < passes; ++t) {
-    const vi own = load_i(votes + t * kStep + b * kLanes);
+    const vi own = load_i(votes + t * stride);
     vi count = vi{};
-    for (int64_t u = 0; u < passes; ++u) count -= load_i(votes + u * kStep + b * kLanes) == own;
+    for (int64_t u = 0; u < passes; ++u) count -= load_i(votes + u * stride) == own;
     most = count > most ? count : most;
   }
   return 1.0f - to_float(most) / static_cast<float>(passes);
@@ -172,7 +172,7 @@ inline void categorical_passes(const UncertaintyJob& job, const Scratch& s, cons
   else combine_passes<true>(job, s, expected, out);
   if (!kVote) return;
   for (int b = 0; b < kBlocks; ++b)
-    out->measure[mVariationRatio][b] = variation_ratio(s.votes, job.n_passes, b);
+    out->measure[mVariationRatio][b] = variation_ratio(s.votes + b * kLanes, job.n_passes, kStep);
 }
 
 // The two probabilities of one binary event, each computed without cancellation, and its entropy (nats).

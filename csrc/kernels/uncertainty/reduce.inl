@@ -1,33 +1,37 @@
 // From the rows of measures and labels to sums: over the image, over classes, over segments.
 
+constexpr int64_t kSumBlock = 1024;  // pixels added up in float before they join a double
+
 // Sum of row[begin, end).
-inline float sum_of(const float* row, int64_t begin, int64_t end) {
-  int64_t x = begin;
-  float total = 0.0f;
-  if (x + kLanes <= end) {
-    vf wide = vf{};
-    for (; x + kLanes <= end; x += kLanes) wide += load(row + x);
-    total = hsum(wide);
+inline double sum_of(const float* row, int64_t begin, int64_t end) {
+  double total = 0.0;
+  for (int64_t x = begin; x < end;) {
+    const int64_t stop = end - x > kSumBlock ? x + kSumBlock : end;
+    float part = 0.0f;
+    if (x + kLanes <= stop) {
+      vf wide = vf{};
+      for (; x + kLanes <= stop; x += kLanes) wide += load(row + x);
+      part = hsum(wide);
+    }
+    for (; x < stop; ++x) part += row[x];
+    total += static_cast<double>(part);
   }
-  for (; x < end; ++x) total += row[x];
   return total;
+}
+
+inline float max_of(const float* row, int64_t width) {
+  vf top = vf{};  // every measure is >= 0
+  int64_t x = 0;
+  for (; x + kLanes <= width; x += kLanes) top = vmax(top, load(row + x));
+  float best = hmax(top);
+  for (; x < width; ++x) best = row[x] > best ? row[x] : best;
+  return best;
 }
 
 // Sum and maximum of a row of one measure.
 inline void add_row(const float* row, int64_t width, double* sum, float* max) {
-  vf wide = vf{}, top = vf{};  // every measure is >= 0
-  int64_t x = 0;
-  for (; x + kLanes <= width; x += kLanes) {
-    const vf v = load(row + x);
-    wide += v;
-    top = vmax(top, v);
-  }
-  float total = hsum(wide), best = hmax(top);
-  for (; x < width; ++x) {
-    total += row[x];
-    best = row[x] > best ? row[x] : best;
-  }
-  *sum += static_cast<double>(total);
+  const float best = max_of(row, width);
+  *sum += sum_of(row, 0, width);
   *max = best > *max ? best : *max;
 }
 
@@ -37,7 +41,7 @@ inline void add_class_run(const UncertaintyJob& job, float* const* rows, int64_t
   const int64_t classes = n_labels(job);
   for (int m = 0; m < kMeasures; ++m)
     if (job.measures >> m & 1u)
-      sums.class_sum[m * classes + label] += static_cast<double>(sum_of(rows[m], begin, end));
+      sums.class_sum[m * classes + label] += sum_of(rows[m], begin, end);
 }
 
 // Adds the row's pixels to their classes, one run of equal labels at a time.
@@ -93,7 +97,7 @@ inline void add_segment_run(const UncertaintyJob& job, float* const* rows, int64
   if (to.class_count) add_shared(to.class_count + segment * n_labels(job) + label, end - begin);
   for (int m = 0; m < kMeasures; ++m) {
     if (!(job.measures >> m & 1u)) continue;
-    const double sum = static_cast<double>(sum_of(rows[m], begin, end)) * to.scale;
+    const double sum = sum_of(rows[m], begin, end) * to.scale;
     // NaN and inf come from logits that are not finite, which the status reports; they have no integer.
     if (sum < 9e18) add_shared(to.sum + m * job.n_segments + segment, static_cast<int64_t>(sum + 0.5));
   }

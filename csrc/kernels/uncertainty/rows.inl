@@ -6,17 +6,22 @@
 // time, nor anything of size T x H x W.
 
 constexpr int kStep = kLanes * kBlocks;  // pixels in flight
+constexpr int kRows = 4;                 // rows of one progression in bands.inl: its error grows with them
+constexpr int kBandRows = 16;            // rows of a band that are worked on together
+constexpr int kInFlight = kStep > kRows * kLanes ? kStep : kRows * kLanes;
+constexpr int kCell = 3 * kLanes;        // floats of a Cell
 
 struct Scratch {
   float *row0, *row1;      // [T C, pitch] converted source rows y and y + 1
-  float *value, *diff;     // [T C, pitch] blended row, and value[x + 1] - value[x]
-  float* z;                // [T C, kStep] interpolated logits, later numerators, of the pixels in flight
-  float *inverse, *extra;  // [T, kStep] a pass's probability is z * inverse + extra
-  int32_t* votes;          // [T, kStep] arg-max of each pass
-  float* measure[kMeasures];  // [W + kStep] rows of measures that have no map
-  int32_t* label_ids;      // [W + kStep] labels as keys of runs, -1 where a pixel is not valid
-  void* labels;            // [W + kStep] label row where there is no label map
-  int64_t pitch;
+  float *value, *diff;     // [T C, pitch] blended row and value[x + 1] - value[x]; in bands, row0's and row1's diff
+  float* cells;            // [T C, kCell]
+  float* z;                // [T C, kInFlight] logits, later numerators, of the pixels in flight
+  float *inverse, *extra;  // [T, kInFlight] a pass's probability is z * inverse + extra
+  int32_t* votes;          // [T, kInFlight] arg-max of each pass
+  float* measure[kMeasures];  // [kBandRows, stride] rows of measures on their way to maps and sums
+  int32_t* label_ids;      // [stride] labels as keys of runs, -1 where a pixel is not valid
+  char* labels;            // [kBandRows, stride] label rows
+  int64_t pitch, stride;
 };
 
 inline int64_t planes_of(const UncertaintyJob& job) { return job.n_passes * job.n_classes; }
@@ -25,32 +30,74 @@ inline int64_t pitch_of(const UncertaintyJob& job) {
   return (job.in_w + 2 * kLanes - 1) / kLanes * kLanes;  // a full vector may be read from the last column
 }
 
+// A row of output in scratch memory. An odd number of cache lines: rows of a band are written column by column,
+// and at a distance of whole pages they would fight for the same few places of the cache.
+inline int64_t stride_of(const UncertaintyJob& job) {
+  constexpr int64_t line = 16;  // floats
+  const int64_t whole = (job.out_w + kStep - 1) / kStep * kStep;
+  return whole / line % 2 ? whole : whole + line;
+}
+
 int64_t uncertainty_scratch(const UncertaintyJob& job) {
-  return planes_of(job) * (4 * pitch_of(job) + kStep) + 3 * job.n_passes * kStep +
-         (kMeasures + 2) * (job.out_w + kStep);
+  return planes_of(job) * (4 * pitch_of(job) + kCell + kInFlight) + 3 * job.n_passes * kInFlight +
+         ((kMeasures + 1) * kBandRows + 1) * stride_of(job);
 }
 
 inline Scratch carve(const UncertaintyJob& job, float* p) {
   Scratch s;
   s.pitch = pitch_of(job);
+  s.stride = stride_of(job);
   const auto take = [&p](int64_t floats) {
     float* const block = p;
     p += floats;
     return block;
   };
-  const int64_t plane = planes_of(job) * s.pitch, pixels = job.n_passes * kStep, row = job.out_w + kStep;
+  const int64_t plane = planes_of(job) * s.pitch, pixels = job.n_passes * kInFlight;
   s.row0 = take(plane);
   s.row1 = take(plane);
   s.value = take(plane);
   s.diff = take(plane);
-  s.z = take(planes_of(job) * kStep);
+  s.cells = take(planes_of(job) * kCell);
+  s.z = take(planes_of(job) * kInFlight);
   s.inverse = take(pixels);
   s.extra = take(pixels);
   s.votes = reinterpret_cast<int32_t*>(take(pixels));
-  for (int m = 0; m < kMeasures; ++m) s.measure[m] = take(row);
-  s.label_ids = reinterpret_cast<int32_t*>(take(row));
-  s.labels = take(row);
+  for (int m = 0; m < kMeasures; ++m) s.measure[m] = take(kBandRows * s.stride);
+  s.label_ids = reinterpret_cast<int32_t*>(take(s.stride));
+  s.labels = reinterpret_cast<char*>(take(kBandRows * s.stride));
   return s;
+}
+
+// One output row on its way.
+struct Row {
+  float* measure[kMeasures];
+  char* labels;
+};
+
+// Row r of a band in scratch memory, with room for whole vectors at its end.
+inline Row scratch_row(const UncertaintyJob& job, const Scratch& s, int64_t r) {
+  Row row;
+  for (int m = 0; m < kMeasures; ++m) row.measure[m] = s.measure[m] + r * s.stride;
+  row.labels = s.labels + r * s.stride * job.label_bytes;
+  return row;
+}
+
+// Row y where it belongs: in the maps that are wanted, else in scratch memory. It ends where it ends.
+inline Row map_row(const UncertaintyJob& job, const Scratch& s, int64_t y) {
+  Row row = scratch_row(job, s, 0);
+  for (int m = 0; m < kMeasures; ++m)
+    if (job.maps[m]) row.measure[m] = job.maps[m] + y * job.out_w;
+  if (job.labels) row.labels = static_cast<char*>(job.labels) + y * job.out_w * job.label_bytes;
+  return row;
+}
+
+// Copies a scratch row to the maps that are wanted.
+inline void deliver_row(const UncertaintyJob& job, const Row& row, int64_t y) {
+  const size_t width = static_cast<size_t>(job.out_w), bytes = static_cast<size_t>(job.label_bytes);
+  for (int m = 0; m < kMeasures; ++m)
+    if (job.maps[m]) std::memcpy(job.maps[m] + y * job.out_w, row.measure[m], width * sizeof(float));
+  if (job.labels)
+    std::memcpy(static_cast<char*>(job.labels) + y * job.out_w * job.label_bytes, row.labels, width * bytes);
 }
 
 // One source row of one plane as float.
@@ -73,9 +120,24 @@ inline void convert_row(const UncertaintyJob& job, int64_t first, float* __restr
   }
 }
 
+// Takes from the classes of one pass the largest of them, column by column, and multiplies by `gain`. A softmax
+// does not notice, and what is interpolated keeps its digits however large the logits are.
+inline void centre_classes(int64_t classes, int64_t pitch, float gain, float* pass) {
+  const vf ceiling = splat(1e37f);  // a finite logit times a gain may leave the range of float
+  for (int64_t x = 0; x < pitch; x += kLanes) {
+    vf largest = load(pass + x);
+    for (int64_t c = 1; c < classes; ++c) largest = vmax(largest, load(pass + c * pitch + x));
+    for (int64_t c = 0; c < classes; ++c) {
+      const vf t = (load(pass + c * pitch + x) - largest) * gain;
+      store(pass + c * pitch + x, vmax(t, -ceiling));
+    }
+  }
+}
+
 // Source row y of every pass and class times `gain`; returns status bits.
 unsigned load_row(const UncertaintyJob& job, int64_t y, float gain, float* dst, int64_t pitch) {
-  const vf ceiling = splat(1e37f);  // times a gain a finite logit may leave the range of float
+  const bool softmax = job.activation == Activation::softmax;
+  const vf ceiling = splat(1e37f);
   float taint = 0.0f, low = 0.0f, high = 0.0f;  // taint: x - x is 0 for every number, NaN for NaN and inf
   for (int64_t plane = 0; plane < planes_of(job); ++plane) {
     float* out = dst + plane * pitch;
@@ -88,11 +150,12 @@ unsigned load_row(const UncertaintyJob& job, int64_t y, float gain, float* dst, 
       bad += v - v;
       lo = vmin(lo, v);
       hi = vmax(hi, v);
-      store(out + x, vmin(vmax(v * gain, -ceiling), ceiling));
+      if (!softmax) store(out + x, vmin(vmax(v * gain, -ceiling), ceiling));
     }
     taint += hsum(bad);
     low = -hmax(-lo) < low ? -hmax(-lo) : low;
     high = hmax(hi) > high ? hmax(hi) : high;
+    if (softmax && c + 1 == job.n_classes) centre_classes(job.n_classes, pitch, gain, dst + t * job.n_classes * pitch);
   }
   unsigned status = taint == 0.0f ? 0u : kNotFinite;
   // Rounding in a half-precision softmax can leave [0, 1] by a thousandth.
@@ -112,6 +175,14 @@ void blend_rows(const UncertaintyJob& job, const Scratch& s, float fy) {
     // uses, since the pitch has a vector to spare.
     for (int64_t x = 0; x < s.pitch; x += kLanes) store(d + x, load(v + x + 1) - load(v + x));
   }
+}
+
+// diff[x] = row[x + 1] - row[x] of every plane.
+inline void forward_differences(const UncertaintyJob& job, int64_t pitch, const float* row, float* diff) {
+  const int64_t n = planes_of(job) * pitch;
+  // The last load must end inside the block; the columns it would reach are padding.
+  for (int64_t x = 0; x + kLanes < n; x += kLanes) store(diff + x, load(row + x + 1) - load(row + x));
+  store(diff + n - kLanes, vf{});
 }
 
 // Where the pixels in flight lie in the source row.
@@ -151,3 +222,13 @@ struct Pixels {
   vf measure[kMeasures][kBlocks];
   vi label[kBlocks];
 };
+
+inline void store_labels(void* row, int bytes, int64_t x, vi label) {
+  if (bytes == 1) {
+    const vu8 v = __builtin_convertvector(label, vu8);
+    std::memcpy(static_cast<uint8_t*>(row) + x, &v, sizeof v);
+  } else {
+    const vu16 v = __builtin_convertvector(label, vu16);
+    std::memcpy(static_cast<uint16_t*>(row) + x, &v, sizeof v);
+  }
+}

@@ -1,0 +1,245 @@
+// Softmax of a band: output rows between the same two source rows, evenly spaced, a few at a time.
+//
+// Down a column of such pixels every logit is a straight line. With A and B the largest logits at the two source
+// rows, the chord m = A + f (B - A) is a straight line too and nowhere below the largest logit, so that every
+// t = z - m <= 0 is a straight line u + f w, and 2^t a geometric progression: one exponential for kRows rows, then
+// one multiplication a row. Interpolation along x and the progression's ratio are worked out once a band. Where
+// the chord lies too far above the largest logit, or lines are too steep for the progression, the row says so and
+// is done again by the exact path.
+
+constexpr int kFewestRows = 3;  // of a band; below, the exact path is no slower
+constexpr float kSteepest = 16.0f;        // |t| may change by so much from row to row
+constexpr float kLeastTotal = 0x1p-40f;   // sum of 2^t below which digits would be missing
+
+struct Cell {
+  vf u, w, ratio;
+};
+
+inline Cell load_cell(const float* p) { return {load(p), load(p + kLanes), load(p + 2 * kLanes)}; }
+inline void store_cell(float* p, const Cell& c) {
+  store(p, c.u);
+  store(p + kLanes, c.w);
+  store(p + 2 * kLanes, c.ratio);
+}
+
+struct Column {
+  int32_t base;
+  vi offset;
+  vf frac;
+};
+
+inline vf sample_row(const float* value, const float* diff, const Column& k) {
+  return permute(load(value + k.base), k.offset) + k.frac * permute(load(diff + k.base), k.offset);
+}
+
+// Lines of all classes of one pass at the pixels of one column block; whether all are flat enough.
+inline bool prepare_cells(const float* const rows[2], const float* const diffs[2], int64_t classes, int64_t pitch,
+                          const Column& k, float step, float* cells) {
+  vf upper = splat(-3.0e38f), lower = upper;
+  for (int64_t c = 0; c < classes; ++c) {
+    const vf a = sample_row(rows[0] + c * pitch, diffs[0] + c * pitch, k);
+    const vf b = sample_row(rows[1] + c * pitch, diffs[1] + c * pitch, k);
+    store(cells + c * kCell, a);
+    store(cells + c * kCell + kLanes, b);
+    upper = vmax(upper, a);
+    lower = vmax(lower, b);
+  }
+  vf steepest = vf{};
+  for (int64_t c = 0; c < classes; ++c) {
+    Cell cell;
+    cell.u = load(cells + c * kCell) - upper;
+    cell.w = load(cells + c * kCell + kLanes) - lower - cell.u;
+    const vf slope = cell.w * step;
+    steepest = vmax(steepest, vabs(slope));
+    cell.ratio = exp2_nonpositive(vmin(vmax(slope, splat(-kSteepest)), splat(kSteepest)));
+    store_cell(cells + c * kCell, cell);
+  }
+  return hmax(steepest) <= kSteepest;
+}
+
+// The measures of one column block, kRows rows high.
+struct Patch {
+  vf measure[kMeasures][kRows];
+  vi label[kRows];
+};
+
+// One pass. Returns whether every sum is large enough.
+template <bool kTop2, bool kArg>
+inline bool one_pass_patch(const float* cells, int64_t classes, const vf* f, Patch* out) {
+  vf total[kRows], moment[kRows], first[kRows], second[kRows];
+  vi arg[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    total[r] = moment[r] = first[r] = second[r] = vf{};
+    arg[r] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c) {
+    const Cell cell = load_cell(cells + c * kCell);
+    const vi id = splat_i(static_cast<int32_t>(c));
+    vf e = vf{};
+    for (int r = 0; r < kRows; ++r) {
+      const vf t = cell.u + f[r] * cell.w;
+      e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+      total[r] += e;
+      moment[r] += t * e;
+      if (kArg) arg[r] = e > first[r] ? id : arg[r];
+      if (kTop2) second[r] = vmax(second[r], vmin(e, first[r]));
+      first[r] = vmax(first[r], e);
+    }
+  }
+  vf least = total[0];
+  for (int r = 0; r < kRows; ++r) {
+    least = vmin(least, total[r]);
+    const vf inverse = 1.0f / total[r];
+    out->measure[mEntropy][r] = vmax(log_positive(total[r]) - kLn2 * moment[r] * inverse, vf{});
+    if (kTop2) out->measure[mMargin][r] = vmax(1.0f - (first[r] - second[r]) * inverse, vf{});
+    out->measure[mLeastConfidence][r] = vmax(1.0f - first[r] * inverse, vf{});
+    out->measure[mExpectedEntropy][r] = out->measure[mEntropy][r];
+    out->measure[mMutualInformation][r] = out->measure[mVariance][r] = out->measure[mVariationRatio][r] = vf{};
+    out->label[r] = arg[r];
+  }
+  return -hmax(-least) >= kLeastTotal;
+}
+
+// One of several passes: leaves 2^t in `row` [C, kRows], 1 / sum in `inverse` [kRows], and adds the entropy.
+template <bool kVote>
+inline vf pass_patch(const float* cells, int64_t classes, const vf* f, float* row, float* inverse, int32_t* vote,
+                     vf* expected) {
+  vf total[kRows], moment[kRows], first[kRows];
+  vi arg[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    total[r] = moment[r] = first[r] = vf{};
+    arg[r] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c) {
+    const Cell cell = load_cell(cells + c * kCell);
+    const vi id = splat_i(static_cast<int32_t>(c));
+    vf e = vf{};
+    for (int r = 0; r < kRows; ++r) {
+      const vf t = cell.u + f[r] * cell.w;
+      e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+      store(row + (c * kRows + r) * kLanes, e);
+      total[r] += e;
+      moment[r] += t * e;
+      if (kVote) {
+        arg[r] = e > first[r] ? id : arg[r];
+        first[r] = vmax(first[r], e);
+      }
+    }
+  }
+  vf least = total[0];
+  for (int r = 0; r < kRows; ++r) {
+    least = vmin(least, total[r]);
+    const vf share = 1.0f / total[r];
+    store(inverse + r * kLanes, share);
+    expected[r] += log_positive(total[r]) - kLn2 * moment[r] * share;
+    if (kVote) store_i(vote + r * kLanes, arg[r]);
+  }
+  return least;
+}
+
+// The mean over passes, class by class: as combine_passes, in the layout of a patch.
+inline void combine_patch(const float* rows, const float* inverses, int64_t classes, int64_t passes,
+                          const vf* expected, Patch* out) {
+  const int64_t plane = classes * kRows * kLanes;
+  const float share = 1.0f / static_cast<float>(passes);
+  vf entropy[kRows], variance[kRows], first[kRows], second[kRows];
+  vi arg[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    entropy[r] = variance[r] = vf{};
+    first[r] = second[r] = splat(-1.0f);
+    arg[r] = vi{};
+  }
+  for (int64_t c = 0; c < classes; ++c) {
+    ClassPasses p[kRows];
+    const float *e = rows + c * kRows * kLanes, *inverse = inverses;
+    for (int r = 0; r < kRows; ++r) p[r].begin(load(e + r * kLanes) * load(inverse + r * kLanes));
+    for (int64_t t = 1; t < passes; ++t) {
+      e += plane;
+      inverse += kRows * kLanes;
+      for (int r = 0; r < kRows; ++r) p[r].add(load(e + r * kLanes) * load(inverse + r * kLanes));
+    }
+    const vi id = splat_i(static_cast<int32_t>(c));
+    for (int r = 0; r < kRows; ++r) {
+      const vf mean = p[r].mean(share);
+      entropy[r] -= x_log_x(mean);
+      variance[r] += p[r].variance(share);
+      arg[r] = mean > first[r] ? id : arg[r];
+      second[r] = vmax(second[r], vmin(mean, first[r]));
+      first[r] = vmax(first[r], mean);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const vf predictive = vmax(entropy[r], vf{}), mean_entropy = vmax(expected[r] * share, vf{});
+    out->measure[mEntropy][r] = predictive;
+    out->measure[mMargin][r] = vmax(1.0f - (first[r] - second[r]), vf{});
+    out->measure[mLeastConfidence][r] = vmax(1.0f - first[r], vf{});
+    out->measure[mExpectedEntropy][r] = mean_entropy;
+    out->measure[mMutualInformation][r] = vmax(predictive - mean_entropy, vf{});
+    out->measure[mVariance][r] = variance[r] / static_cast<float>(classes);
+    out->label[r] = arg[r];
+  }
+}
+
+template <bool kTop2, bool kArg, bool kVote>
+inline bool patch(const UncertaintyJob& job, const Scratch& s, const vf* f, Patch* out) {
+  const int64_t classes = job.n_classes, passes = job.n_passes;
+  if (passes == 1) return one_pass_patch<kTop2, kArg>(s.cells, classes, f, out);
+  vf expected[kRows], least = splat(1.0f);
+  for (int r = 0; r < kRows; ++r) expected[r] = vf{};
+  for (int64_t t = 0; t < passes; ++t) {
+    const int64_t at = t * kRows * kLanes;
+    least = vmin(least, pass_patch<kVote>(s.cells + t * classes * kCell, classes, f,
+                                          s.z + classes * at, s.inverse + at, s.votes + at, expected));
+  }
+  combine_patch(s.z, s.inverse, classes, passes, expected, out);
+  for (int r = 0; kVote && r < kRows; ++r)
+    out->measure[mVariationRatio][r] = variation_ratio(s.votes + r * kLanes, passes, kRows * kLanes);
+  return -hmax(-least) >= kLeastTotal;
+}
+
+// Output rows from y on, before `end`, that form a band.
+inline int64_t band_rows(const UncertaintyJob& job, int64_t y, int64_t end) {
+  int64_t n = 1;
+  if (end > y + kBandRows) end = y + kBandRows;
+  const float step = y + 1 < end ? job.y_frac[y + 1] - job.y_frac[y] : 0.0f;
+  while (y + n < end && job.y_index[y + n] == job.y_index[y]) {
+    const float off = job.y_frac[y + n] - job.y_frac[y + n - 1] - step;
+    if (!(off < 1e-6f && off > -1e-6f)) break;
+    ++n;
+  }
+  return n;
+}
+
+// Fills the first `rows` scratch rows with output rows from y on. exact[r] is set where a row must be done again.
+template <bool kTop2, bool kArg, bool kVote>
+void fill_band(const UncertaintyJob& job, const Scratch& s, int64_t y, int64_t rows, bool* exact) {
+  const float step = rows > 1 ? job.y_frac[y + 1] - job.y_frac[y] : 0.0f;
+  const float* const sources[2] = {s.row0, s.row1};
+  const float* const diffs[2] = {s.value, s.diff};
+  forward_differences(job, s.pitch, s.row0, s.value);
+  forward_differences(job, s.pitch, s.row1, s.diff);
+  for (int64_t x = 0; x < job.out_w; x += kLanes) {
+    const int32_t* index = job.x_index + x;
+    const Column k{index[0], load_i(index) - index[0], load(job.x_frac + x)};
+    bool flat = true;
+    for (int64_t t = 0; t < job.n_passes; ++t) {
+      const int64_t plane = t * job.n_classes * s.pitch;
+      const float* const values[2] = {sources[0] + plane, sources[1] + plane};
+      const float* const slopes[2] = {diffs[0] + plane, diffs[1] + plane};
+      flat &= prepare_cells(values, slopes, job.n_classes, s.pitch, k, step, s.cells + t * job.n_classes * kCell);
+    }
+    for (int64_t first = 0; first < rows; first += kRows) {
+      vf f[kRows];  // past the band, the progression goes on and its rows are dropped
+      for (int r = 0; r < kRows; ++r) f[r] = splat(job.y_frac[y + first] + static_cast<float>(r) * step);
+      Patch pixels;
+      const bool fine = patch<kTop2, kArg, kVote>(job, s, f, &pixels);
+      for (int r = 0; r < kRows && first + r < rows; ++r) {
+        const Row row = scratch_row(job, s, first + r);
+        for (int m = 0; m < kMeasures; ++m)
+          if (job.measures >> m & 1u) store(row.measure[m] + x, pixels.measure[m][r]);
+        if (kArg) store_labels(row.labels, job.label_bytes, x, pixels.label[r]);
+        if (!(fine && flat)) exact[first + r] = true;
+      }
+    }
+  }
+}

@@ -16,13 +16,16 @@ namespace py = pybind11;
 // Rows per chunk: a function of the shape alone, so that the order of additions is too.
 inline int64_t rows_per_chunk(int64_t height) { return std::max<int64_t>(16, (height + 63) / 64); }
 
-// One worker's scratch memory, kept between calls up to a limit: fresh pages cost more than the kernel.
+// One worker's scratch memory, kept between calls up to a limit: fresh pages cost more than the kernel. It begins at
+// a cache line, so that no vector of it lies across two.
 inline float* scratch_floats(int64_t n) {
   thread_local std::vector<float> memory;
-  constexpr size_t kKeepAtMost = size_t{1} << 22;
-  if (memory.capacity() > kKeepAtMost && static_cast<size_t>(n) <= kKeepAtMost) std::vector<float>().swap(memory);
-  if (memory.size() < static_cast<size_t>(n)) memory.resize(static_cast<size_t>(n));
-  return memory.data();
+  constexpr size_t kKeepAtMost = size_t{1} << 22, kLine = 64 / sizeof(float);
+  const size_t wanted = static_cast<size_t>(n) + kLine;
+  if (memory.capacity() > kKeepAtMost && wanted <= kKeepAtMost) std::vector<float>().swap(memory);
+  if (memory.size() < wanted) memory.resize(wanted);
+  const size_t past = reinterpret_cast<uintptr_t>(memory.data()) / sizeof(float) % kLine;
+  return memory.data() + (past ? kLine - past : 0);
 }
 
 template <typename T>

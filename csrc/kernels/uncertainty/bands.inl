@@ -32,29 +32,38 @@ inline vf sample_row(const float* value, const float* diff, const Column& k) {
   return permute(load(value + k.base), k.offset) + k.frac * permute(load(diff + k.base), k.offset);
 }
 
-// Lines of all classes of one pass at the pixels of one column block; whether all are flat enough.
+// Lines of all classes of one pass at the pixels of some column blocks, `block_cells` apart; whether all are flat
+// enough.
 inline bool prepare_cells(const float* const rows[2], const float* const diffs[2], int64_t classes, int64_t pitch,
-                          const Column& k, float step, float* cells) {
-  vf upper = splat(-3.0e38f), lower = upper;
-  for (int64_t c = 0; c < classes; ++c) {
-    const vf a = sample_row(rows[0] + c * pitch, diffs[0] + c * pitch, k);
-    const vf b = sample_row(rows[1] + c * pitch, diffs[1] + c * pitch, k);
-    store(cells + c * kCell, a);
-    store(cells + c * kCell + kLanes, b);
-    upper = vmax(upper, a);
-    lower = vmax(lower, b);
+                          const Column* columns, float step, float* cells, int64_t block_cells) {
+  vf upper[kColumns], lower[kColumns];
+  for (int b = 0; b < kColumns; ++b) upper[b] = lower[b] = splat(-3.0e38f);
+  const float *row0 = rows[0], *row1 = rows[1], *diff0 = diffs[0], *diff1 = diffs[1];
+  for (int64_t c = 0; c < classes; ++c, row0 += pitch, row1 += pitch, diff0 += pitch, diff1 += pitch) {
+    float* cell = cells + c * kCell;
+    for (int b = 0; b < kColumns; ++b, cell += block_cells) {
+      const vf a = sample_row(row0, diff0, columns[b]);
+      const vf z = sample_row(row1, diff1, columns[b]);
+      store(cell, a);
+      store(cell + kLanes, z);
+      upper[b] = vmax(upper[b], a);
+      lower[b] = vmax(lower[b], z);
+    }
   }
   vf steepest = vf{};
-  for (int64_t c = 0; c < classes; ++c) {
-    Cell cell;
-    cell.u = load(cells + c * kCell) - upper;
-    cell.w = load(cells + c * kCell + kLanes) - lower - cell.u;
-    const vf slope = cell.w * step;
-    steepest = vmax(steepest, vabs(slope));
-    cell.ratio = exp2_nonpositive(vmin(vmax(slope, splat(-kSteepest)), splat(kSteepest)));
-    store_cell(cells + c * kCell, cell);
+  const vf limit = splat(kSteepest);
+  for (int b = 0; b < kColumns; ++b, cells += block_cells) {
+    for (int64_t c = 0; c < classes; ++c) {
+      Cell cell;
+      cell.u = load(cells + c * kCell) - upper[b];
+      cell.w = load(cells + c * kCell + kLanes) - lower[b] - cell.u;
+      const vf slope = cell.w * step;
+      steepest = vmax(steepest, vabs(slope));
+      cell.ratio = exp2_nonpositive(vmin(vmax(slope, -limit), limit));
+      store_cell(cells + c * kCell, cell);
+    }
   }
-  return hmax(steepest) <= kSteepest;
+  return !any(steepest > limit);
 }
 
 // The measures of one column block, kRows rows high.
@@ -97,7 +106,7 @@ inline bool one_pass_patch(const float* cells, int64_t classes, const vf* f, Pat
     out->measure[mMutualInformation][r] = out->measure[mVariance][r] = out->measure[mVariationRatio][r] = vf{};
     out->label[r] = arg[r];
   }
-  return -hmax(-least) >= kLeastTotal;
+  return !any(least < splat(kLeastTotal));
 }
 
 // One of several passes: leaves 2^t in `row` [C, kRows], 1 / sum in `inverse` [kRows], and adds the entropy.
@@ -181,20 +190,20 @@ inline void combine_patch(const float* rows, const float* inverses, int64_t clas
 }
 
 template <bool kTop2, bool kArg, bool kVote>
-inline bool patch(const UncertaintyJob& job, const Scratch& s, const vf* f, Patch* out) {
+inline bool patch(const UncertaintyJob& job, const Scratch& s, const float* cells, const vf* f, Patch* out) {
   const int64_t classes = job.n_classes, passes = job.n_passes;
-  if (passes == 1) return one_pass_patch<kTop2, kArg>(s.cells, classes, f, out);
+  if (passes == 1) return one_pass_patch<kTop2, kArg>(cells, classes, f, out);
   vf expected[kRows], least = splat(1.0f);
   for (int r = 0; r < kRows; ++r) expected[r] = vf{};
   for (int64_t t = 0; t < passes; ++t) {
     const int64_t at = t * kRows * kLanes;
-    least = vmin(least, pass_patch<kVote>(s.cells + t * classes * kCell, classes, f,
+    least = vmin(least, pass_patch<kVote>(cells + t * classes * kCell, classes, f,
                                           s.z + classes * at, s.inverse + at, s.votes + at, expected));
   }
   combine_patch(s.z, s.inverse, classes, passes, expected, out);
   for (int r = 0; kVote && r < kRows; ++r)
     out->measure[mVariationRatio][r] = variation_ratio(s.votes + r * kLanes, passes, kRows * kLanes);
-  return -hmax(-least) >= kLeastTotal;
+  return !any(least < splat(kLeastTotal));
 }
 
 // Output rows from y on, before `end`, that form a band.
@@ -218,27 +227,37 @@ void fill_band(const UncertaintyJob& job, const Scratch& s, int64_t y, int64_t r
   const float* const diffs[2] = {s.value, s.diff};
   forward_differences(job, s.pitch, s.row0, s.value);
   forward_differences(job, s.pitch, s.row1, s.diff);
-  for (int64_t x = 0; x < job.out_w; x += kLanes) {
-    const int32_t* index = job.x_index + x;
-    const Column k{index[0], load_i(index) - index[0], load(job.x_frac + x)};
+  const int64_t block_cells = planes_of(job) * kCell, last = job.out_w - 1;
+  for (int64_t x0 = 0; x0 < job.out_w; x0 += kColumns * kLanes) {
+    Column columns[kColumns];
+    for (int b = 0; b < kColumns; ++b) {
+      // Past the last column the last block is made again, and not used.
+      const int64_t x = x0 + b * kLanes <= last ? x0 + b * kLanes : last / kLanes * kLanes;
+      const int32_t* index = job.x_index + x;
+      columns[b] = {index[0], load_i(index) - index[0], load(job.x_frac + x)};
+    }
     bool flat = true;
     for (int64_t t = 0; t < job.n_passes; ++t) {
       const int64_t plane = t * job.n_classes * s.pitch;
       const float* const values[2] = {sources[0] + plane, sources[1] + plane};
       const float* const slopes[2] = {diffs[0] + plane, diffs[1] + plane};
-      flat &= prepare_cells(values, slopes, job.n_classes, s.pitch, k, step, s.cells + t * job.n_classes * kCell);
+      flat &= prepare_cells(values, slopes, job.n_classes, s.pitch, columns, step,
+                            s.cells + t * job.n_classes * kCell, block_cells);
     }
-    for (int64_t first = 0; first < rows; first += kRows) {
-      vf f[kRows];  // past the band, the progression goes on and its rows are dropped
-      for (int r = 0; r < kRows; ++r) f[r] = splat(job.y_frac[y + first] + static_cast<float>(r) * step);
-      Patch pixels;
-      const bool fine = patch<kTop2, kArg, kVote>(job, s, f, &pixels);
-      for (int r = 0; r < kRows && first + r < rows; ++r) {
-        const Row row = scratch_row(job, s, first + r);
-        for (int m = 0; m < kMeasures; ++m)
-          if (job.measures >> m & 1u) store(row.measure[m] + x, pixels.measure[m][r]);
-        if (kArg) store_labels(row.labels, job.label_bytes, x, pixels.label[r]);
-        if (!(fine && flat)) exact[first + r] = true;
+    for (int b = 0; b < kColumns && x0 + b * kLanes <= last; ++b) {
+      const int64_t x = x0 + b * kLanes;
+      for (int64_t first = 0; first < rows; first += kRows) {
+        vf f[kRows];  // past the band, the progression goes on and its rows are dropped
+        for (int r = 0; r < kRows; ++r) f[r] = splat(job.y_frac[y + first] + static_cast<float>(r) * step);
+        Patch pixels;
+        const bool fine = patch<kTop2, kArg, kVote>(job, s, s.cells + b * block_cells, f, &pixels);
+        for (int r = 0; r < kRows && first + r < rows; ++r) {
+          const Row row = scratch_row(job, s, first + r);
+          for (int m = 0; m < kMeasures; ++m)
+            if (job.measures >> m & 1u) store(row.measure[m] + x, pixels.measure[m][r]);
+          if (kArg) store_labels(row.labels, job.label_bytes, x, pixels.label[r]);
+          if (!(fine && flat)) exact[first + r] = true;
+        }
       }
     }
   }

@@ -10,11 +10,12 @@ constexpr int kRows = 4;                 // rows of one progression in bands.inl
 constexpr int kBandRows = 16;            // rows of a band that are worked on together
 constexpr int kInFlight = kStep > kRows * kLanes ? kStep : kRows * kLanes;
 constexpr int kCell = 3 * kLanes;        // floats of a Cell
+constexpr int kColumns = 4;              // column blocks whose cells are made together: they share cache lines
 
 struct Scratch {
   float *row0, *row1;      // [T C, pitch] converted source rows y and y + 1
   float *value, *diff;     // [T C, pitch] blended row and value[x + 1] - value[x]; in bands, row0's and row1's diff
-  float* cells;            // [T C, kCell]
+  float* cells;            // [kColumns, T C, kCell]
   float* z;                // [T C, kInFlight] logits, later numerators, of the pixels in flight
   float *inverse, *extra;  // [T, kInFlight] a pass's probability is z * inverse + extra
   int32_t* votes;          // [T, kInFlight] arg-max of each pass
@@ -39,7 +40,7 @@ inline int64_t stride_of(const UncertaintyJob& job) {
 }
 
 int64_t uncertainty_scratch(const UncertaintyJob& job) {
-  return planes_of(job) * (4 * pitch_of(job) + kCell + kInFlight) + 3 * job.n_passes * kInFlight +
+  return planes_of(job) * (4 * pitch_of(job) + kColumns * kCell + kInFlight) + 3 * job.n_passes * kInFlight +
          ((kMeasures + 1) * kBandRows + 1) * stride_of(job);
 }
 
@@ -57,7 +58,7 @@ inline Scratch carve(const UncertaintyJob& job, float* p) {
   s.row1 = take(plane);
   s.value = take(plane);
   s.diff = take(plane);
-  s.cells = take(planes_of(job) * kCell);
+  s.cells = take(kColumns * planes_of(job) * kCell);
   s.z = take(planes_of(job) * kInFlight);
   s.inverse = take(pixels);
   s.extra = take(pixels);

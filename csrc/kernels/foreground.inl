@@ -3,10 +3,10 @@
 void foreground_rows(const UncertaintyJob& job, int64_t y0, int64_t y1, ForegroundSums* sums, float* scratch) {
   Scratch s = carve(job, scratch);
   const bool sigmoid = job.activation == Activation::sigmoid, narrow = is_narrow(job);
-  const float gain = sigmoid ? kLog2e * job.inverse_temperature : 1.0f;
+  const float gain = sigmoid ? gain_of(job) : 1.0f;
   Loaded loaded;
   for (int64_t y = y0; y < y1; ++y) {
-    load_rows(job, y, gain, &s, &loaded, &sums->status);
+    load_rows(job, y, &s, &loaded, &sums->status);
     blend_rows(job, s, job.y_frac[y]);
     vf first = vf{}, square = vf{}, log_moment = vf{};
     for (int64_t x = 0; x < job.out_w; x += kStep) {
@@ -16,8 +16,8 @@ void foreground_rows(const UncertaintyJob& job, int64_t y0, int64_t y1, Foregrou
         vi inside;
         for (int i = 0; i < kLanes; ++i) inside[i] = i < left ? -1 : 0;
         for (int64_t t = 0; t < job.n_passes; ++t) {
-          const float *value = s.value + t * s.pitch, *diff = s.diff + t * s.pitch;
-          const vf z = narrow ? sample<true>(value, diff, k, b) : sample<false>(value, diff, k, b);
+          const float* value = s.value + t * s.pitch;
+          const vf z = (narrow ? sample<true>(value, k, b) : sample<false>(value, k, b)) * gain;
           vf p, p_log_p;
           if (sigmoid) {
             const Binary e = logistic(z);

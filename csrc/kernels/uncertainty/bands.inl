@@ -2,8 +2,8 @@
 //
 // Down a column of such pixels every logit is a straight line. With A and B the largest logits at the two source
 // rows, the chord m = A + f (B - A) is a straight line too and nowhere below the largest logit, so that every
-// t = z - m <= 0 is a straight line u + f w, and 2^t a geometric progression: one exponential for kRows rows, then
-// one multiplication a row. Interpolation along x and the progression's ratio are worked out once a band. Where
+// t = z - m <= 0 is a straight line u + f w, and 2^t a geometric progression: one exponential for kRows rows, and
+// one multiplication for each of the others. Interpolation along x and the progression's ratio are worked out once a band. Where
 // the chord lies too far above the largest logit, or lines are too steep for the progression, the row says so and
 // is done again by the exact path.
 
@@ -12,7 +12,7 @@ constexpr float kSteepest = 16.0f;        // |t| may change by so much from row 
 constexpr float kLeastTotal = 0x1p-40f;   // sum of 2^t below which digits would be missing
 
 struct Cell {
-  vf u, w, ratio;
+  vf u, w, ratio;  // t = u + f w; 2^t times the ratio is that of the next row
 };
 
 inline Cell load_cell(const float* p) { return {load(p), load(p + kLanes), load(p + 2 * kLanes)}; }
@@ -28,22 +28,23 @@ struct Column {
   vf frac;
 };
 
-inline vf sample_row(const float* value, const float* diff, const Column& k) {
-  return permute(load(value + k.base), k.offset) + k.frac * permute(load(diff + k.base), k.offset);
+inline vf sample_row(const float* row, const Column& k) {
+  const float* p = row + k.base;
+  return lerp(permute(load(p), k.offset), permute(load(p + 1), k.offset), k.frac);
 }
 
 // Lines of all classes of one pass at the pixels of some column blocks, `block_cells` apart; whether all are flat
 // enough.
-inline bool prepare_cells(const float* const rows[2], const float* const diffs[2], int64_t classes, int64_t pitch,
-                          const Column* columns, float step, float* cells, int64_t block_cells) {
+inline bool prepare_cells(const float* row0, const float* row1, int64_t classes, int64_t pitch,
+                          const Column* columns, float gain, float step, float* cells,
+                          int64_t block_cells) {
   vf upper[kColumns], lower[kColumns];
   for (int b = 0; b < kColumns; ++b) upper[b] = lower[b] = splat(-3.0e38f);
-  const float *row0 = rows[0], *row1 = rows[1], *diff0 = diffs[0], *diff1 = diffs[1];
-  for (int64_t c = 0; c < classes; ++c, row0 += pitch, row1 += pitch, diff0 += pitch, diff1 += pitch) {
+  for (int64_t c = 0; c < classes; ++c, row0 += pitch, row1 += pitch) {
     float* cell = cells + c * kCell;
     for (int b = 0; b < kColumns; ++b, cell += block_cells) {
-      const vf a = sample_row(row0, diff0, columns[b]);
-      const vf z = sample_row(row1, diff1, columns[b]);
+      const vf a = sample_row(row0, columns[b]);
+      const vf z = sample_row(row1, columns[b]);
       store(cell, a);
       store(cell + kLanes, z);
       upper[b] = vmax(upper[b], a);
@@ -55,11 +56,12 @@ inline bool prepare_cells(const float* const rows[2], const float* const diffs[2
   for (int b = 0; b < kColumns; ++b, cells += block_cells) {
     for (int64_t c = 0; c < classes; ++c) {
       Cell cell;
-      cell.u = load(cells + c * kCell) - upper[b];
-      cell.w = load(cells + c * kCell + kLanes) - lower[b] - cell.u;
-      const vf slope = cell.w * step;
+      cell.u = (load(cells + c * kCell) - upper[b]) * gain;
+      cell.w = (load(cells + c * kCell + kLanes) - lower[b]) * gain - cell.u;
+      vf slope = cell.w * step;
       steepest = vmax(steepest, vabs(slope));
-      cell.ratio = exp2_nonpositive(vmin(vmax(slope, -limit), limit));
+      slope = vmin(vmax(slope, -limit), limit);
+      cell.ratio = exp2_nonpositive(slope);
       store_cell(cells + c * kCell, cell);
     }
   }
@@ -81,18 +83,26 @@ inline bool one_pass_patch(const float* cells, int64_t classes, const vf* f, Pat
     total[r] = moment[r] = first[r] = second[r] = vf{};
     arg[r] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c) {
-    const Cell cell = load_cell(cells + c * kCell);
-    const vi id = splat_i(static_cast<int32_t>(c));
-    vf e = vf{};
+  for (int64_t c = 0; c < classes;) {
+    vf sum[kRows], weighted[kRows];
+    for (int r = 0; r < kRows; ++r) sum[r] = weighted[r] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      const Cell cell = load_cell(cells + c * kCell);
+      const vi id = splat_i(static_cast<int32_t>(c));
+      vf e = vf{};
+      for (int r = 0; r < kRows; ++r) {
+        const vf t = cell.u + f[r] * cell.w;
+        e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+        sum[r] += e;
+        weighted[r] += t * e;
+        if (kArg) arg[r] = e > first[r] ? id : arg[r];
+        if (kTop2) second[r] = vmax(second[r], vmin(e, first[r]));
+        first[r] = vmax(first[r], e);
+      }
+    }
     for (int r = 0; r < kRows; ++r) {
-      const vf t = cell.u + f[r] * cell.w;
-      e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
-      total[r] += e;
-      moment[r] += t * e;
-      if (kArg) arg[r] = e > first[r] ? id : arg[r];
-      if (kTop2) second[r] = vmax(second[r], vmin(e, first[r]));
-      first[r] = vmax(first[r], e);
+      total[r] += sum[r];
+      moment[r] += weighted[r];
     }
   }
   vf least = total[0];
@@ -119,20 +129,28 @@ inline vf pass_patch(const float* cells, int64_t classes, const vf* f, float* ro
     total[r] = moment[r] = first[r] = vf{};
     arg[r] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c) {
-    const Cell cell = load_cell(cells + c * kCell);
-    const vi id = splat_i(static_cast<int32_t>(c));
-    vf e = vf{};
-    for (int r = 0; r < kRows; ++r) {
-      const vf t = cell.u + f[r] * cell.w;
-      e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
-      store(row + (c * kRows + r) * kLanes, e);
-      total[r] += e;
-      moment[r] += t * e;
-      if (kVote) {
-        arg[r] = e > first[r] ? id : arg[r];
-        first[r] = vmax(first[r], e);
+  for (int64_t c = 0; c < classes;) {
+    vf sum[kRows], weighted[kRows];
+    for (int r = 0; r < kRows; ++r) sum[r] = weighted[r] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      const Cell cell = load_cell(cells + c * kCell);
+      const vi id = splat_i(static_cast<int32_t>(c));
+      vf e = vf{};
+      for (int r = 0; r < kRows; ++r) {
+        const vf t = cell.u + f[r] * cell.w;
+        e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+        store(row + (c * kRows + r) * kLanes, e);
+        sum[r] += e;
+        weighted[r] += t * e;
+        if (kVote) {
+          arg[r] = e > first[r] ? id : arg[r];
+          first[r] = vmax(first[r], e);
+        }
       }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      total[r] += sum[r];
+      moment[r] += weighted[r];
     }
   }
   vf least = total[0];
@@ -158,23 +176,31 @@ inline void combine_patch(const float* rows, const float* inverses, int64_t clas
     first[r] = second[r] = splat(-1.0f);
     arg[r] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c) {
-    ClassPasses p[kRows];
-    const float *e = rows + c * kRows * kLanes, *inverse = inverses;
-    for (int r = 0; r < kRows; ++r) p[r].begin(load(e + r * kLanes) * load(inverse + r * kLanes));
-    for (int64_t t = 1; t < passes; ++t) {
-      e += plane;
-      inverse += kRows * kLanes;
-      for (int r = 0; r < kRows; ++r) p[r].add(load(e + r * kLanes) * load(inverse + r * kLanes));
+  for (int64_t c = 0; c < classes;) {
+    vf information[kRows], spread[kRows];
+    for (int r = 0; r < kRows; ++r) information[r] = spread[r] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      ClassPasses p[kRows];
+      const float *e = rows + c * kRows * kLanes, *inverse = inverses;
+      for (int r = 0; r < kRows; ++r) p[r].begin(load(e + r * kLanes) * load(inverse + r * kLanes));
+      for (int64_t t = 1; t < passes; ++t) {
+        e += plane;
+        inverse += kRows * kLanes;
+        for (int r = 0; r < kRows; ++r) p[r].add(load(e + r * kLanes) * load(inverse + r * kLanes));
+      }
+      const vi id = splat_i(static_cast<int32_t>(c));
+      for (int r = 0; r < kRows; ++r) {
+        const vf mean = p[r].mean(share);
+        information[r] -= x_log_x(mean);
+        spread[r] += p[r].variance(share);
+        arg[r] = mean > first[r] ? id : arg[r];
+        second[r] = vmax(second[r], vmin(mean, first[r]));
+        first[r] = vmax(first[r], mean);
+      }
     }
-    const vi id = splat_i(static_cast<int32_t>(c));
     for (int r = 0; r < kRows; ++r) {
-      const vf mean = p[r].mean(share);
-      entropy[r] -= x_log_x(mean);
-      variance[r] += p[r].variance(share);
-      arg[r] = mean > first[r] ? id : arg[r];
-      second[r] = vmax(second[r], vmin(mean, first[r]));
-      first[r] = vmax(first[r], mean);
+      entropy[r] += information[r];
+      variance[r] += spread[r];
     }
   }
   for (int r = 0; r < kRows; ++r) {
@@ -223,10 +249,6 @@ inline int64_t band_rows(const UncertaintyJob& job, int64_t y, int64_t end) {
 template <bool kTop2, bool kArg, bool kVote>
 void fill_band(const UncertaintyJob& job, const Scratch& s, int64_t y, int64_t rows, bool* exact) {
   const float step = rows > 1 ? job.y_frac[y + 1] - job.y_frac[y] : 0.0f;
-  const float* const sources[2] = {s.row0, s.row1};
-  const float* const diffs[2] = {s.value, s.diff};
-  forward_differences(job, s.pitch, s.row0, s.value);
-  forward_differences(job, s.pitch, s.row1, s.diff);
   const int64_t block_cells = planes_of(job) * kCell, last = job.out_w - 1;
   for (int64_t x0 = 0; x0 < job.out_w; x0 += kColumns * kLanes) {
     Column columns[kColumns];
@@ -239,9 +261,7 @@ void fill_band(const UncertaintyJob& job, const Scratch& s, int64_t y, int64_t r
     bool flat = true;
     for (int64_t t = 0; t < job.n_passes; ++t) {
       const int64_t plane = t * job.n_classes * s.pitch;
-      const float* const values[2] = {sources[0] + plane, sources[1] + plane};
-      const float* const slopes[2] = {diffs[0] + plane, diffs[1] + plane};
-      flat &= prepare_cells(values, slopes, job.n_classes, s.pitch, columns, step,
+      flat &= prepare_cells(s.row0 + plane, s.row1 + plane, job.n_classes, s.pitch, columns, gain_of(job), step,
                             s.cells + t * job.n_classes * kCell, block_cells);
     }
     for (int b = 0; b < kColumns && x0 + b * kLanes <= last; ++b) {

@@ -39,16 +39,16 @@ inline int64_t lower_row(const UncertaintyJob& job, int64_t y) {
 }
 
 // Downsampling skips source rows; a NaN in one of them must be noticed all the same.
-inline void check_skipped_rows(const UncertaintyJob& job, int64_t y, float gain, const Scratch& s,
+inline void check_skipped_rows(const UncertaintyJob& job, int64_t y, const Scratch& s,
                                int64_t* upper, unsigned* status) {
   const int64_t from = y == 0 ? 0 : lower_row(job, y - 1) + 1;
   for (int64_t r = from; r < job.y_index[y]; ++r) {
-    *status |= load_row(job, r, gain, s.row0, s.pitch);
+    *status |= load_row(job, r, s.row0, s.pitch);
     *upper = -1;
   }
   if (y + 1 < job.out_h) return;
   for (int64_t r = lower_row(job, y) + 1; r < job.in_h; ++r) {
-    *status |= load_row(job, r, gain, s.row0, s.pitch);
+    *status |= load_row(job, r, s.row0, s.pitch);
     *upper = -1;
   }
 }
@@ -58,23 +58,22 @@ struct Loaded {
   int64_t upper = -1, lower = -1;
 };
 
-inline void load_rows(const UncertaintyJob& job, int64_t y, float gain, Scratch* rows, Loaded* loaded,
-                      unsigned* status) {
+inline void load_rows(const UncertaintyJob& job, int64_t y, Scratch* rows, Loaded* loaded, unsigned* status) {
   const int64_t top = job.y_index[y], bottom = lower_row(job, y);
-  check_skipped_rows(job, y, gain, *rows, &loaded->upper, status);
+  check_skipped_rows(job, y, *rows, &loaded->upper, status);
   if (top != loaded->upper) {
     if (top == loaded->lower) {
       float* swap = rows->row0;
       rows->row0 = rows->row1;
       rows->row1 = swap;
     } else {
-      *status |= load_row(job, top, gain, rows->row0, rows->pitch);
+      *status |= load_row(job, top, rows->row0, rows->pitch);
     }
     loaded->upper = top;
     loaded->lower = -1;
   }
   if (bottom != loaded->lower) {
-    *status |= load_row(job, bottom, gain, rows->row1, rows->pitch);
+    *status |= load_row(job, bottom, rows->row1, rows->pitch);
     loaded->lower = bottom;
   }
 }
@@ -123,12 +122,11 @@ void fill_row(const UncertaintyJob& job, const Scratch& s, int64_t y, const Row&
 template <bool kNarrow, bool kTop2, bool kArg>
 void rows_of(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums& sums, float* scratch) {
   Scratch s = carve(job, scratch);
-  const float gain = job.activation == Activation::probabilities ? 1.0f : kLog2e * job.inverse_temperature;
   const bool bands = kNarrow && job.activation == Activation::softmax && job.measures;
   const bool votes = job.n_passes > 1 && job.measures & bit_of(mVariationRatio);
   Loaded loaded;
   for (int64_t y = y0, rows = 1; y < y1; y += rows) {
-    load_rows(job, y, gain, &s, &loaded, sums.status);
+    load_rows(job, y, &s, &loaded, sums.status);
     bool exact[kBandRows] = {};
     rows = bands ? band_rows(job, y, y1) : 1;
     if (rows < kFewestRows) {
@@ -140,7 +138,7 @@ void rows_of(const UncertaintyJob& job, int64_t y0, int64_t y1, const ChunkSums&
       fill_band<kTop2, kArg, false>(job, s, y, rows, exact);
     }
     for (int64_t r = 0; r < rows; ++r) {
-      if (r > 0) load_rows(job, y + r, gain, &s, &loaded, sums.status);
+      if (r > 0) load_rows(job, y + r, &s, &loaded, sums.status);
       const Row row = exact[r] ? map_row(job, s, y + r) : scratch_row(job, s, r);
       if (exact[r]) fill_row<kNarrow, kTop2, kArg>(job, s, y + r, row);
       reduce_row(job, s, y + r, row, sums);

@@ -1,17 +1,39 @@
 // Measures of a single pass.
 
-// Softmax. Logits arrive times log2 e, so 2^(z - max) is the usual e^(z - max).
-// With t = z - max (base 2): entropy = ln S - ln 2 (sum t 2^t) / S, p1 = 1 / S, p2 = 2^(t of the second) / S.
+inline vf x_log_x(vf x) { return x * log_positive(vmax(x, splat(1.2e-38f))); }
+
+// The two probabilities of one binary event, each computed without cancellation, and its entropy (nats).
+struct Binary {
+  vf yes, no, entropy;
+};
+
+// z: logit times log2 e.
+inline Binary logistic(vf z) {
+  const vf a = vabs(z);
+  const vf q = exp2_nonpositive(-a);
+  const vf high = 1.0f / (1.0f + q), low = q * high;
+  const vi positive = z >= vf{};
+  // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
+  return {positive ? high : low, positive ? low : high,
+          log_positive(1.0f + q) + low * (kLn2 * vmin(a, splat(200.0f)))};
+}
+
+inline Binary event(vf p) {
+  const vf yes = vmin(vmax(p, vf{}), splat(1.0f)), no = 1.0f - yes;
+  return {yes, no, vmax(-x_log_x(yes) - x_log_x(no), vf{})};
+}
+
+// Softmax. With t = (z - max) log2 e, 2^t is the usual e^(z - max): entropy = ln S - ln 2 (sum t 2^t) / S, p1 = 1 / S, p2 = 2^(t of the second) / S.
 template <bool kNarrow, bool kTop2, bool kArg>
 inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
   // Copies on the stack: a store through a float pointer could change anything else, for all the compiler knows.
   const int64_t classes = job.n_classes, pitch = s.pitch;
-  const float *value = s.value, *diff = s.diff;
+  const float* value = s.value;
   float* const row = s.z;
   vf first[kBlocks], second[kBlocks];
   vi arg[kBlocks];
   for (int b = 0; b < kBlocks; ++b) {
-    const vf z = sample<kNarrow>(value, diff, k, b);
+    const vf z = sample<kNarrow>(value, k, b);
     store(row + b * kLanes, z);
     first[b] = z;
     second[b] = splat(-3.0e38f);
@@ -19,9 +41,8 @@ inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Col
   }
   for (int64_t c = 1; c < classes; ++c) {
     value += pitch;
-    diff += pitch;
     for (int b = 0; b < kBlocks; ++b) {
-      const vf z = sample<kNarrow>(value, diff, k, b);
+      const vf z = sample<kNarrow>(value, k, b);
       store(row + c * kStep + b * kLanes, z);
       if (kArg) arg[b] = z > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       if (kTop2) second[b] = vmax(second[b], vmin(z, first[b]));
@@ -32,18 +53,27 @@ inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Col
   if (!job.measures) return;
   vf total[kBlocks], moment[kBlocks];
   for (int b = 0; b < kBlocks; ++b) total[b] = moment[b] = vf{};
-  for (int64_t c = 0; c < classes; ++c) {
+  const float gain = gain_of(job);
+  for (int64_t c = 0; c < classes;) {
+    vf sum[kBlocks], weighted[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) sum[b] = weighted[b] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      for (int b = 0; b < kBlocks; ++b) {
+        const vf t = (load(row + c * kStep + b * kLanes) - first[b]) * gain;
+        const vf e = exp2_nonpositive(t);
+        sum[b] += e;
+        weighted[b] += t * e;
+      }
+    }
     for (int b = 0; b < kBlocks; ++b) {
-      const vf t = load(row + c * kStep + b * kLanes) - first[b];
-      const vf e = exp2_nonpositive(t);
-      total[b] += e;
-      moment[b] += t * e;
+      total[b] += sum[b];
+      moment[b] += weighted[b];
     }
   }
   for (int b = 0; b < kBlocks; ++b) {
     const vf inverse = 1.0f / total[b];
     out->measure[0][b] = vmax(log_positive(total[b]) - kLn2 * moment[b] * inverse, vf{});
-    if (kTop2) out->measure[1][b] = vmax(1.0f - inverse * (1.0f - exp2_nonpositive(second[b] - first[b])), vf{});
+    if (kTop2) out->measure[1][b] = vmax(1.0f - inverse * (1.0f - exp2_nonpositive((second[b] - first[b]) * gain)), vf{});
     out->measure[2][b] = vmax(1.0f - inverse, vf{});
   }
 }
@@ -59,17 +89,15 @@ inline void sigmoid_block(const UncertaintyJob& job, const Scratch& s, const Col
     entropy[b] = doubt[b] = vf{};
     arg[b] = vi{};
   }
+  const float gain = gain_of(job);
   for (int64_t c = 0; c < job.n_classes; ++c) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf z = sample<kNarrow>(s.value + c * s.pitch, s.diff + c * s.pitch, k, b);
+      const vf z = sample<kNarrow>(s.value + c * s.pitch, k, b);
       arg[b] = z > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       first[b] = vmax(first[b], z);
-      const vf a = vabs(z);
-      const vf q = exp2_nonpositive(-a);
-      const vf low = q / (1.0f + q);
-      // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
-      entropy[b] += log_positive(1.0f + q) + low * (kLn2 * vmin(a, splat(200.0f)));
-      doubt[b] += low;
+      const Binary e = logistic(z * gain);
+      entropy[b] += e.entropy;
+      doubt[b] += vmin(e.yes, e.no);
     }
   }
   const float scale = 1.0f / static_cast<float>(job.n_classes);
@@ -88,7 +116,7 @@ inline void probabilities_block(const UncertaintyJob& job, const Scratch& s, con
   const vf tiny = splat(1.2e-38f), one = splat(1.0f);
   if (job.n_classes == 1) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf p = vmin(vmax(sample<kNarrow>(s.value, s.diff, k, b), vf{}), one);
+      const vf p = vmin(vmax(sample<kNarrow>(s.value, k, b), vf{}), one);
       const vf r = one - p, low = vmin(p, r);
       out->measure[0][b] = vmax(-p * log_positive(vmax(p, tiny)) - r * log_positive(vmax(r, tiny)), vf{});
       out->measure[1][b] = 2.0f * low;
@@ -106,7 +134,7 @@ inline void probabilities_block(const UncertaintyJob& job, const Scratch& s, con
   }
   for (int64_t c = 0; c < job.n_classes; ++c) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf p = vmax(sample<kNarrow>(s.value + c * s.pitch, s.diff + c * s.pitch, k, b), vf{});
+      const vf p = vmax(sample<kNarrow>(s.value + c * s.pitch, k, b), vf{});
       arg[b] = p > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       second[b] = vmax(second[b], vmin(p, first[b]));
       first[b] = vmax(first[b], p);

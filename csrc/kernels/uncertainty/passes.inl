@@ -21,8 +21,6 @@ struct ClassPasses {
   }
 };
 
-inline vf x_log_x(vf x) { return x * log_positive(vmax(x, splat(1.2e-38f))); }
-
 // 1 - (passes that chose the most frequent class) / T.
 inline vf variation_ratio(const int32_t* votes, int64_t passes, int64_t stride) {
   vi most = vi{};
@@ -38,7 +36,7 @@ inline vf variation_ratio(const int32_t* votes, int64_t passes, int64_t stride) 
 // One softmax pass: leaves 2^(z - max) of every class in `row`, its inverse sum in `inverse`, its arg-max in
 // `vote`, and adds its entropy (nats).
 template <bool kNarrow, bool kVote>
-inline void softmax_pass(const float* value, const float* diff, int64_t classes, int64_t pitch, const Columns& k,
+inline void softmax_pass(const float* value, int64_t classes, int64_t pitch, float gain, const Columns& k,
                          float* row, float* inverse, int32_t* vote, vf* expected) {
   vf largest[kBlocks];
   vi arg[kBlocks];
@@ -46,9 +44,9 @@ inline void softmax_pass(const float* value, const float* diff, int64_t classes,
     largest[b] = splat(-3.0e38f);
     arg[b] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c, value += pitch, diff += pitch) {
+  for (int64_t c = 0; c < classes; ++c, value += pitch) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf z = sample<kNarrow>(value, diff, k, b);
+      const vf z = sample<kNarrow>(value, k, b);
       store(row + c * kStep + b * kLanes, z);
       if (kVote) arg[b] = z > largest[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       largest[b] = vmax(largest[b], z);
@@ -56,13 +54,21 @@ inline void softmax_pass(const float* value, const float* diff, int64_t classes,
   }
   vf total[kBlocks], moment[kBlocks];
   for (int b = 0; b < kBlocks; ++b) total[b] = moment[b] = vf{};
-  for (int64_t c = 0; c < classes; ++c) {
+  for (int64_t c = 0; c < classes;) {
+    vf sum[kBlocks], weighted[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) sum[b] = weighted[b] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      for (int b = 0; b < kBlocks; ++b) {
+        const vf t = (load(row + c * kStep + b * kLanes) - largest[b]) * gain;
+        const vf e = exp2_nonpositive(t);
+        store(row + c * kStep + b * kLanes, e);
+        sum[b] += e;
+        weighted[b] += t * e;
+      }
+    }
     for (int b = 0; b < kBlocks; ++b) {
-      const vf t = load(row + c * kStep + b * kLanes) - largest[b];
-      const vf e = exp2_nonpositive(t);
-      store(row + c * kStep + b * kLanes, e);
-      total[b] += e;
-      moment[b] += t * e;
+      total[b] += sum[b];
+      moment[b] += weighted[b];
     }
   }
   for (int b = 0; b < kBlocks; ++b) {
@@ -75,7 +81,7 @@ inline void softmax_pass(const float* value, const float* diff, int64_t classes,
 
 // One pass of scores that already are probabilities: clipped at 0; a pixel where all are 0 is uniform.
 template <bool kNarrow, bool kVote>
-inline void probabilities_pass(const float* value, const float* diff, int64_t classes, int64_t pitch,
+inline void probabilities_pass(const float* value, int64_t classes, int64_t pitch,
                                const Columns& k, float* row, float* inverse, float* extra, int32_t* vote,
                                vf* expected) {
   vf largest[kBlocks], total[kBlocks], moment[kBlocks];
@@ -85,9 +91,9 @@ inline void probabilities_pass(const float* value, const float* diff, int64_t cl
     total[b] = moment[b] = vf{};
     arg[b] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c, value += pitch, diff += pitch) {
+  for (int64_t c = 0; c < classes; ++c, value += pitch) {
     for (int b = 0; b < kBlocks; ++b) {
-      const vf p = vmax(sample<kNarrow>(value, diff, k, b), vf{});
+      const vf p = vmax(sample<kNarrow>(value, k, b), vf{});
       store(row + c * kStep + b * kLanes, p);
       if (kVote) arg[b] = p > largest[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
       largest[b] = vmax(largest[b], p);
@@ -119,24 +125,32 @@ inline void combine_passes(const UncertaintyJob& job, const Scratch& s, const vf
     first[b] = second[b] = splat(-1.0f);
     arg[b] = vi{};
   }
-  for (int64_t c = 0; c < classes; ++c) {
-    for (int b = 0; b < kBlocks; ++b) {
-      const float* z = s.z + c * kStep + b * kLanes;
-      const float *inverse = s.inverse + b * kLanes, *extra = s.extra + b * kLanes;
-      ClassPasses p;
-      p.begin(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
-      for (int64_t t = 1; t < passes; ++t) {
-        z += plane;
-        inverse += kStep;
-        extra += kStep;
-        p.add(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
+  for (int64_t c = 0; c < classes;) {
+    vf information[kBlocks], spread[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) information[b] = spread[b] = vf{};
+    for (const int64_t end = group_end(c, classes); c < end; ++c) {
+      for (int b = 0; b < kBlocks; ++b) {
+        const float* z = s.z + c * kStep + b * kLanes;
+        const float *inverse = s.inverse + b * kLanes, *extra = s.extra + b * kLanes;
+        ClassPasses p;
+        p.begin(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
+        for (int64_t t = 1; t < passes; ++t) {
+          z += plane;
+          inverse += kStep;
+          extra += kStep;
+          p.add(load(z) * load(inverse) + (kExtra ? load(extra) : vf{}));
+        }
+        const vf mean = p.mean(share);
+        information[b] -= x_log_x(mean);
+        spread[b] += p.variance(share);
+        arg[b] = mean > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
+        second[b] = vmax(second[b], vmin(mean, first[b]));
+        first[b] = vmax(first[b], mean);
       }
-      const vf mean = p.mean(share);
-      entropy[b] -= x_log_x(mean);
-      variance[b] += p.variance(share);
-      arg[b] = mean > first[b] ? splat_i(static_cast<int32_t>(c)) : arg[b];
-      second[b] = vmax(second[b], vmin(mean, first[b]));
-      first[b] = vmax(first[b], mean);
+    }
+    for (int b = 0; b < kBlocks; ++b) {
+      entropy[b] += information[b];
+      variance[b] += spread[b];
     }
   }
   for (int b = 0; b < kBlocks; ++b) {
@@ -158,13 +172,13 @@ inline void categorical_passes(const UncertaintyJob& job, const Scratch& s, cons
   vf expected[kBlocks];
   for (int b = 0; b < kBlocks; ++b) expected[b] = vf{};
   for (int64_t t = 0; t < job.n_passes; ++t) {
-    const float *value = s.value + t * classes * s.pitch, *diff = s.diff + t * classes * s.pitch;
+    const float* value = s.value + t * classes * s.pitch;
     float *row = s.z + t * plane, *inverse = s.inverse + t * kStep;
     int32_t* const vote = s.votes + t * kStep;
     if (softmax) {
-      softmax_pass<kNarrow, kVote>(value, diff, classes, s.pitch, k, row, inverse, vote, expected);
+      softmax_pass<kNarrow, kVote>(value, classes, s.pitch, gain_of(job), k, row, inverse, vote, expected);
     } else {
-      probabilities_pass<kNarrow, kVote>(value, diff, classes, s.pitch, k, row, inverse, s.extra + t * kStep, vote,
+      probabilities_pass<kNarrow, kVote>(value, classes, s.pitch, k, row, inverse, s.extra + t * kStep, vote,
                                          expected);
     }
   }
@@ -175,26 +189,6 @@ inline void categorical_passes(const UncertaintyJob& job, const Scratch& s, cons
     out->measure[mVariationRatio][b] = variation_ratio(s.votes + b * kLanes, job.n_passes, kStep);
 }
 
-// The two probabilities of one binary event, each computed without cancellation, and its entropy (nats).
-struct Binary {
-  vf yes, no, entropy;
-};
-
-inline Binary logistic(vf z) {
-  const vf a = vabs(z);
-  const vf q = exp2_nonpositive(-a);
-  const vf high = 1.0f / (1.0f + q), low = q * high;
-  const vi positive = z >= vf{};
-  // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
-  return {positive ? high : low, positive ? low : high,
-          log_positive(1.0f + q) + low * (kLn2 * vmin(a, splat(200.0f)))};
-}
-
-inline Binary event(vf p) {
-  const vf yes = vmin(vmax(p, vf{}), splat(1.0f)), no = 1.0f - yes;
-  return {yes, no, vmax(-x_log_x(yes) - x_log_x(no), vf{})};
-}
-
 // Independent binary events, sigmoid channels or one channel of probabilities: the mean over channels of each
 // channel's measures.
 template <bool kNarrow>
@@ -203,17 +197,18 @@ inline void binary_passes(const UncertaintyJob& job, const Scratch& s, const Col
   const bool sigmoid = job.activation == Activation::sigmoid;
   const float share = 1.0f / static_cast<float>(passes), scale = 1.0f / static_cast<float>(classes);
   const vf half = splat(0.5f);
+  const float gain = sigmoid ? gain_of(job) : 1.0f;
   for (int b = 0; b < kBlocks; ++b) {
     vf entropy = vf{}, doubt = vf{}, expected = vf{}, information = vf{}, variance = vf{}, ratio = vf{};
     vf best = splat(-1.0f);
     vi arg = vi{};
     for (int64_t c = 0; c < classes; ++c) {
-      const float *value = s.value + c * s.pitch, *diff = s.diff + c * s.pitch;
+      const float* value = s.value + c * s.pitch;
       ClassPasses p;
       vf no = vf{}, own = vf{};
       vi votes = vi{};
-      for (int64_t t = 0; t < passes; ++t, value += plane, diff += plane) {
-        const vf z = sample<kNarrow>(value, diff, k, b);
+      for (int64_t t = 0; t < passes; ++t, value += plane) {
+        const vf z = sample<kNarrow>(value, k, b) * gain;
         const Binary e = sigmoid ? logistic(z) : event(z);
         if (t == 0) p.begin(e.yes);
         else p.add(e.yes);

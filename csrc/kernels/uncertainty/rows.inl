@@ -1,7 +1,7 @@
 // Upsampling fused with softmax | sigmoid | probabilities and the uncertainty measures, one row at a time.
 //
-// The source rows around an output row, of every pass and class, are blended once into a value row and a
-// difference row, which stay in the cache. Then a few blocks of pixels at a time are interpolated along x, turned
+// The source rows around an output row, of every pass and class, are blended once into a row that stays in the
+// cache. Then a few blocks of pixels at a time are interpolated along x, turned
 // into probabilities and reduced to measures (one_pass.inl, passes.inl). Nothing of size C x H x W exists at any
 // time, nor anything of size T x H x W.
 
@@ -14,7 +14,7 @@ constexpr int kColumns = 4;              // column blocks whose cells are made t
 
 struct Scratch {
   float *row0, *row1;      // [T C, pitch] converted source rows y and y + 1
-  float *value, *diff;     // [T C, pitch] blended row and value[x + 1] - value[x]; in bands, row0's and row1's diff
+  float* value;            // [T C, pitch] blended row
   float* cells;            // [kColumns, T C, kCell]
   float* z;                // [T C, kInFlight] logits, later numerators, of the pixels in flight
   float *inverse, *extra;  // [T, kInFlight] a pass's probability is z * inverse + extra
@@ -40,7 +40,7 @@ inline int64_t stride_of(const UncertaintyJob& job) {
 }
 
 int64_t uncertainty_scratch(const UncertaintyJob& job) {
-  return planes_of(job) * (4 * pitch_of(job) + kColumns * kCell + kInFlight) + 3 * job.n_passes * kInFlight +
+  return planes_of(job) * (3 * pitch_of(job) + kColumns * kCell + kInFlight) + 3 * job.n_passes * kInFlight +
          ((kMeasures + 1) * kBandRows + 1) * stride_of(job);
 }
 
@@ -57,7 +57,6 @@ inline Scratch carve(const UncertaintyJob& job, float* p) {
   s.row0 = take(plane);
   s.row1 = take(plane);
   s.value = take(plane);
-  s.diff = take(plane);
   s.cells = take(kColumns * planes_of(job) * kCell);
   s.z = take(planes_of(job) * kInFlight);
   s.inverse = take(pixels);
@@ -121,24 +120,30 @@ inline void convert_row(const UncertaintyJob& job, int64_t first, float* __restr
   }
 }
 
-// Takes from the classes of one pass the largest of them, column by column, and multiplies by `gain`. A softmax
-// does not notice, and what is interpolated keeps its digits however large the logits are.
-inline void centre_classes(int64_t classes, int64_t pitch, float gain, float* pass) {
-  const vf ceiling = splat(1e37f);  // a finite logit times a gain may leave the range of float
+// Logits become exponents of 2 after they are interpolated, so that a scaling does not round them before.
+inline float gain_of(const UncertaintyJob& job) { return kLog2e * job.inverse_temperature; }
+
+// What a logit is clipped to, so that a finite one stays finite: differences are taken, and multiplied by the gain.
+inline vf ceiling_of(const UncertaintyJob& job) {
+  const float gain = gain_of(job);
+  return splat(gain > 1.0f ? 1e37f / gain : 1e37f);
+}
+
+// Takes from the classes of one pass the largest of them, column by column. A softmax does not notice, and what is
+// interpolated keeps its digits however large the logits are.
+inline void centre_classes(int64_t classes, int64_t pitch, vf ceiling, float* pass) {
   for (int64_t x = 0; x < pitch; x += kLanes) {
     vf largest = load(pass + x);
     for (int64_t c = 1; c < classes; ++c) largest = vmax(largest, load(pass + c * pitch + x));
-    for (int64_t c = 0; c < classes; ++c) {
-      const vf t = (load(pass + c * pitch + x) - largest) * gain;
-      store(pass + c * pitch + x, vmax(t, -ceiling));
-    }
+    for (int64_t c = 0; c < classes; ++c)
+      store(pass + c * pitch + x, vmax(load(pass + c * pitch + x) - largest, -ceiling));
   }
 }
 
-// Source row y of every pass and class times `gain`; returns status bits.
-unsigned load_row(const UncertaintyJob& job, int64_t y, float gain, float* dst, int64_t pitch) {
+// Source row y of every pass and class; returns status bits.
+unsigned load_row(const UncertaintyJob& job, int64_t y, float* dst, int64_t pitch) {
   const bool softmax = job.activation == Activation::softmax;
-  const vf ceiling = splat(1e37f);
+  const vf ceiling = ceiling_of(job);
   float taint = 0.0f, low = 0.0f, high = 0.0f;  // taint: x - x is 0 for every number, NaN for NaN and inf
   for (int64_t plane = 0; plane < planes_of(job); ++plane) {
     float* out = dst + plane * pitch;
@@ -151,12 +156,13 @@ unsigned load_row(const UncertaintyJob& job, int64_t y, float gain, float* dst, 
       bad += v - v;
       lo = vmin(lo, v);
       hi = vmax(hi, v);
-      if (!softmax) store(out + x, vmin(vmax(v * gain, -ceiling), ceiling));
+      if (!softmax) store(out + x, vmin(vmax(v, -ceiling), ceiling));
     }
     taint += hsum(bad);
     low = -hmax(-lo) < low ? -hmax(-lo) : low;
     high = hmax(hi) > high ? hmax(hi) : high;
-    if (softmax && c + 1 == job.n_classes) centre_classes(job.n_classes, pitch, gain, dst + t * job.n_classes * pitch);
+    if (softmax && c + 1 == job.n_classes)
+      centre_classes(job.n_classes, pitch, ceiling, dst + t * job.n_classes * pitch);
   }
   unsigned status = taint == 0.0f ? 0u : kNotFinite;
   // Rounding in a half-precision softmax can leave [0, 1] by a thousandth.
@@ -164,26 +170,15 @@ unsigned load_row(const UncertaintyJob& job, int64_t y, float gain, float* dst, 
   return status;
 }
 
-// value = row0 + fy (row1 - row0) and its forward difference, for every plane.
-void blend_rows(const UncertaintyJob& job, const Scratch& s, float fy) {
-  for (int64_t plane = 0; plane < planes_of(job); ++plane) {
-    const float* a = s.row0 + plane * s.pitch;
-    const float* b = s.row1 + plane * s.pitch;
-    float* v = s.value + plane * s.pitch;
-    float* d = s.diff + plane * s.pitch;
-    for (int64_t x = 0; x < s.pitch; x += kLanes) store(v + x, load(a + x) + fy * (load(b + x) - load(a + x)));
-    // The last load ends one value past this plane, in the next one; it only reaches differences that no column
-    // uses, since the pitch has a vector to spare.
-    for (int64_t x = 0; x < s.pitch; x += kLanes) store(d + x, load(v + x + 1) - load(v + x));
-  }
-}
+// Classes are added up in groups, and the groups to each other: hundreds of terms would lose digits one by one.
+constexpr int64_t kClassGroup = 64;
+inline int64_t group_end(int64_t c, int64_t classes) { return classes - c > kClassGroup ? c + kClassGroup : classes; }
 
-// diff[x] = row[x + 1] - row[x] of every plane.
-inline void forward_differences(const UncertaintyJob& job, int64_t pitch, const float* row, float* diff) {
-  const int64_t n = planes_of(job) * pitch;
-  // The last load must end inside the block; the columns it would reach are padding.
-  for (int64_t x = 0; x + kLanes < n; x += kLanes) store(diff + x, load(row + x + 1) - load(row + x));
-  store(diff + n - kLanes, vf{});
+// value = row0 + fy (row1 - row0) of every plane.
+void blend_rows(const UncertaintyJob& job, const Scratch& s, float fy) {
+  const int64_t n = planes_of(job) * s.pitch;
+  const vf f = splat(fy);
+  for (int64_t x = 0; x < n; x += kLanes) store(s.value + x, lerp(load(s.row0 + x), load(s.row1 + x), f));
 }
 
 // Where the pixels in flight lie in the source row.
@@ -205,17 +200,18 @@ inline Columns columns_at(const UncertaintyJob& job, int64_t x) {
 }
 
 template <bool kNarrow>
-inline vf sample(const float* value, const float* diff, const Columns& k, int b) {
+inline vf sample(const float* value, const Columns& k, int b) {
   if (kNarrow) {
-    return permute(load(value + k.base[b]), k.offset[b]) +
-           k.frac[b] * permute(load(diff + k.base[b]), k.offset[b]);
+    const float* p = value + k.base[b];
+    return lerp(permute(load(p), k.offset[b]), permute(load(p + 1), k.offset[b]), k.frac[b]);
   }
-  vf v, d;
+  vf left, right;
   for (int i = 0; i < kLanes; ++i) {
-    v[i] = value[k.base[b] + k.offset[b][i]];
-    d[i] = diff[k.base[b] + k.offset[b][i]];
+    const float* p = value + k.base[b] + k.offset[b][i];
+    left[i] = p[0];
+    right[i] = p[1];
   }
-  return v + k.frac[b] * d;
+  return lerp(left, right, k.frac[b]);
 }
 
 // The measures of the pixels in flight.

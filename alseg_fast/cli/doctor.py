@@ -17,9 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     from .. import _native, config
     from ..engine import versions
+    from ..kernels.edge_map import edge_map
+    from ..kernels.foreground import foreground
+    from ..kernels.region_impurity import region_impurity
     from ..kernels.resize_normalize import resize_normalize
     from ..kernels.uncertainty import uncertainty
 
+    operations = (uncertainty, region_impurity, edge_map, foreground, resize_normalize)
     data: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.platform(),
@@ -31,8 +35,8 @@ def run(arguments: argparse.Namespace) -> Result:
         "gpu": _gpu(),
         "backend_forced": config.forced_backend(),
         "operations": {
-            op.name: {impl.backend: reason or "available" for impl, reason in op.explain("cpu")}
-            for op in (uncertainty, resize_normalize)
+            op.name: {impl.backend: impl.missing() or f"available ({impl.device})" for impl in op.impls}
+            for op in operations
         },
     }
     rows = [

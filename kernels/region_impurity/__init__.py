@@ -8,6 +8,7 @@ from ...dispatch import Impl, Op
 region_impurity = Op(
     __name__,
     (
+        Impl("triton", "triton_gpu:region_impurity", device="cuda", needs=("triton", "torch")),
         Impl("native", "native_cpu:region_impurity", device="cpu", needs=("alseg_fast._native",)),
         Impl("reference", "reference:region_impurity", device="cpu"),
     ),

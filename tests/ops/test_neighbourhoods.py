@@ -1,6 +1,10 @@
 """Region impurity and edges against their definitions, and what they do at the borders of their input."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,3 +167,14 @@ def test_edge_weighting():
 def test_edge_errors(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.slow
+def test_interpreted_triton_kernel_equals_the_definition():
+    pytest.importorskip("torch", reason="the Triton back end needs torch")
+    pytest.importorskip("triton", reason="the Triton back end needs triton")
+    file = Path(__file__).with_name("impurity_interpreted.py")
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}  # Triton decides at its import whether it interprets
+    done = subprocess.run(command, cwd=file.parents[2], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -82,7 +82,7 @@ def test_doctor(alseg):
     data = json.loads(out)
     assert status == 0
     assert data["simd_level"] in data["simd_levels"]
-    assert data["operations"]["uncertainty"]["native"] == "available"
+    assert data["operations"]["uncertainty"]["native"] == "available (cpu)"
 
 
 def test_config_file_gives_options_and_the_command_line_wins(alseg, tiny_model, pool, tmp_path):

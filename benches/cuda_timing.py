@@ -5,6 +5,8 @@ the call's kernels, so that the time between the events is the device's. Where a
 part of the time. The wall time, from an idle GPU to the end of the call, is measured in repetitions of its own.
 """
 
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
 import logging

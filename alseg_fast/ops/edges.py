@@ -90,5 +90,5 @@ def edge_weighted(
     if u.shape != e.shape:
         raise ShapeError(f"{name}: edges must have the shape of entropy {list(u.shape)}; got {list(e.shape)}.")
     w = np.float32(weight)
-    weighted: NDArray[np.float32] = u * (1 + w * e) if mode == "multiply" else u + w * e
-    return weighted.astype(np.float32, copy=False)
+    weighted = u * (1 + w * e) if mode == "multiply" else u + w * e
+    return np.asarray(weighted, np.float32)

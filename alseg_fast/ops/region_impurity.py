@@ -47,7 +47,7 @@ def region_impurity(
     torch_input = is_torch(labels)
     device = labels.device.type if torch_input else "cpu"
     given = {"labels": labels, "entropy": entropy, "valid": valid}
-    arrays = {k: None if x is None else _take(k, x, labels, device) for k, x in given.items()}
+    arrays: dict[str, Any] = {k: None if x is None else _take(k, x, labels, device) for k, x in given.items()}
     if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or radius < 0:
         raise RangeError(f"{_NAME}: radius must be an integer >= 0; got {radius!r}. 1 is a window of 3x3 pixels.")
     if n_classes is None:

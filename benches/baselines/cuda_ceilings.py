@@ -3,6 +3,8 @@
 ``make(device) -> (call, amount)``: one call moves `amount` bytes, or computes `amount` exponentials.
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
+
 from __future__ import annotations
 
 from collections.abc import Callable

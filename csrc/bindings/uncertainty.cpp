@@ -194,7 +194,7 @@ class Call {
 };
 
 // `out` has the attributes of kernels/uncertainty/common.py's Raw, but its maps are a list in the order of measures.
-Outputs describe_outputs(const py::object& out, const py::list& maps, const UncertaintyJob& job, int64_t n) {
+Outputs describe_outputs(const py::object& out, const std::vector<py::object>& maps, const UncertaintyJob& job, int64_t n) {
   const py::ssize_t k = alseg::kMeasures, labels = alseg::n_labels(job), segments = job.n_segments;
   if (maps.size() != static_cast<size_t>(k)) throw py::value_error("maps must have one entry a measure");
   const std::vector<py::ssize_t> map_shape{n, job.out_h, job.out_w}, row_shape{n, k};
@@ -229,7 +229,7 @@ void uncertainty(const py::array& logits, int dtype, std::pair<int64_t, int64_t>
                  double temperature, unsigned measures, bool align_corners,
                  std::tuple<double, double, double, double> box, const py::object& valid, const py::object& segments,
                  int64_t n_segments, double segment_scale, double top_fraction, bool sums, int num_threads,
-                 const py::list& maps, const py::object& out) {
+                 const std::vector<py::object>& maps, const py::object& out) {
   UncertaintyJob job = describe_logits(logits, dtype, size);
   if (activation < 0 || activation > 2) throw py::value_error("unknown activation code");
   if (!(temperature > 0.0)) throw py::value_error("temperature must be positive");

@@ -17,8 +17,9 @@ def edge_map(
     num_threads: int = 0,
 ) -> NDArray[np.bool_]:
     """Same as ``reference.edge_map``; arrays must be C-contiguous."""
-    shape = labels.shape if image is None and labels is not None else np.shape(image)
-    out = empty(shape[:2], np.bool_)
+    given = image if image is not None else labels
+    assert given is not None
+    out = empty(given.shape[:2], np.bool_)
     _native.edge_map(
         image=image, labels=labels, threshold=threshold, dilation=dilation, num_threads=num_threads, out=out
     )

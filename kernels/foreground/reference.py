@@ -26,8 +26,8 @@ def foreground(
             p = np.clip(z, 0, 1)
             log_p = np.log(np.where(p > 0, p, 1))
         terms = np.stack([p - 0.5, (p - 0.5) ** 2, np.where(p > 0, p * log_p, 0)])
-    status = ~np.isfinite(logits.astype(np.float64)).all(axis=(1, 2, 3, 4))
+    status = (~np.isfinite(logits.astype(np.float64)).all(axis=(1, 2, 3, 4))).astype(np.uint8)
     if not sigmoid:
         outside = (logits < -2e-3) | (logits > 1.002)
-        return terms.sum(axis=(2, 3, 4, 5)).T, status + 2 * outside.any(axis=(1, 2, 3, 4)).astype(np.uint8)
-    return terms.sum(axis=(2, 3, 4, 5)).T, status.astype(np.uint8)
+        status = status | np.where(outside.any(axis=(1, 2, 3, 4)), 2, 0).astype(np.uint8)
+    return np.asarray(terms.sum(axis=(2, 3, 4, 5)).T), np.asarray(status)

@@ -1,7 +1,7 @@
 """Compiles the Triton kernels ahead of time for chips that need not be here, and reports what each launch costs.
 
 ``python -m alseg_fast.kernels.uncertainty.triton_aot`` prints registers a thread, shared memory and spills of every
-kernel and chip, and exits with 1 if anything spills. The launches are those of :mod:`triton_launch`, made from tensors
+kernel and chip, and exits with 1 if anything spills; ``--all-tiles`` takes minutes. The launches are those of :mod:`triton_launch`, made from tensors
 without memory, so that what is compiled is what runs.
 """
 
@@ -247,14 +247,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="triton_aot", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--chip", type=int, action="append", help="compute capability times ten; default 80, 90, 100")
     parser.add_argument("--variant", action="append", default=[], help="part of a variant's name; default all")
-    parser.add_argument("--quick", action="store_true", help="only the tile that is taken where nothing can be timed")
+    parser.add_argument("--all-tiles", action="store_true", help="also the other tiles that the tuner tries")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
     options = parser.parse_args(arguments)
     chosen = tuple(v for v in VARIANTS if not options.variant or any(part in v.name for part in options.variant))
     spilled = 0
     if not options.json:
         print(f"{'kernel':<10} {'variant':<44} {'chip':<7} {'tile/warps':<11} {'regs':>4} {'shared':>6} {'spills':>6}")
-    for row in report(tuple(options.chip or CHIPS), chosen, options.quick, top=not options.variant):
+    for row in report(tuple(options.chip or CHIPS), chosen, not options.all_tiles, top=not options.variant):
         spilled += row.spilled_bytes
         if options.json:
             print(json.dumps(asdict(row)), flush=True)

@@ -159,7 +159,7 @@ def most_registers(call: Call, tile: Tile) -> int | None:
     """A limit keeps the assembler from spilling a few bytes for the sake of one more program a multiprocessor."""
     pixels = tile.rows * tile.cols // (32 * tile.warps)
     if call.kind == "passes":
-        return 168 if pixels == 1 else 255
+        return 168 if pixels == 1 and call.prepared is not None else 255
     if call.kind == "wide":
         return 128 if pixels <= 4 else 255
     return None

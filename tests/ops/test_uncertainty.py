@@ -404,3 +404,28 @@ def test_reference_backend_through_the_public_function():
     for name, values in reference.scores.items():
         np.testing.assert_allclose(native.scores[name], values, atol=5e-6)
     np.testing.assert_allclose(native.class_fraction, reference.class_fraction)
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+@pytest.mark.parametrize("kind", ["steep", "opposite", "half steep"])
+def test_bands_leave_what_they_cannot_do_to_the_exact_path(simd_level, kind, passes):
+    """Upsampling takes rows in bands, unless logits change too steeply or cross too far below their chord."""
+    z = scores_for("softmax", (1, passes, 5, 6, 7), seed=4, spread=400.0 if kind == "steep" else 3.0)
+    if kind == "opposite":  # each class leads by 100 at every other row: half way all are far below the largest
+        z += np.where(np.add.outer(np.arange(5), np.arange(6)) % 2, 100, -100)[None, None, :, :, None].astype(
+            np.float32
+        )
+    if kind == "half steep":
+        z[..., 3:] *= 200
+    for scale in (4, 9, 32):
+        request = request_for(z, (6 * scale, 7 * scale), "softmax")
+        native = op.implementation("native")(z, request)
+        assert_same(native, op.implementation("reference")(z, request), z, request)
+
+
+def test_a_row_of_a_band_is_the_row_alone():
+    """How many rows are worked on together must not be seen: chunks of 16 rows against a picture of another height."""
+    z = scores_for("softmax", (1, 6, 4, 5), seed=5)
+    whole = alseg.uncertainty(z, (64, 80))
+    part = alseg.uncertainty(z, (48, 80), box=(0.0, 0.0, 3.0, 5.0))
+    np.testing.assert_allclose(part.maps["entropy"], whole.maps["entropy"][:, :48], atol=1e-6)

@@ -3,9 +3,9 @@
 // Down a column of such pixels every logit is a straight line. With A and B the largest logits at the two source
 // rows, the chord m = A + f (B - A) is a straight line too and nowhere below the largest logit, so that every
 // t = z - m <= 0 is a straight line u + f w, and 2^t a geometric progression: one exponential for kRows rows, and
-// one multiplication for each of the others. Interpolation along x and the progression's ratio are worked out once a band. Where
-// the chord lies too far above the largest logit, or lines are too steep for the progression, the row says so and
-// is done again by the exact path.
+// one multiplication for each of the others. Interpolation along x and the progression's ratio are worked out once
+// a band. Where the chord lies too far above the largest logit, or lines are too steep for the progression, the
+// row says so and is done again by the exact path.
 
 constexpr int kFewestRows = 3;  // of a band; below, the exact path is no slower
 constexpr float kSteepest = 16.0f;        // |t| may change by so much from row to row

@@ -22,35 +22,65 @@ inline void store_cell(float* p, const Cell& c) {
   store(p + 2 * kLanes, c.ratio);
 }
 
-struct Column {
-  int32_t base;
-  vi offset;
-  vf frac;
+// Where the pixels of some column blocks lie in a source row, counted from one place for all of them.
+struct BlockColumns {
+  int32_t base[kColumns];
+  vi offset[kColumns];  // in [0, kLanes)
+  vf frac[kColumns];
+  bool shared;          // all bases are the same: one load serves all blocks
 };
 
-inline vf sample_row(const float* row, const Column& k) {
-  const float* p = row + k.base;
-  return lerp(permute(load(p), k.offset), permute(load(p + 1), k.offset), k.frac);
+inline BlockColumns block_columns_at(const UncertaintyJob& job, int64_t x0) {
+  BlockColumns k;
+  const int64_t last = (job.out_w - 1) / kLanes * kLanes;
+  const int32_t first = job.x_index[x0];
+  k.shared = true;
+  for (int b = 0; b < kColumns; ++b) {
+    // Past the last column the last block is made again, and not used.
+    const int64_t x = x0 + b * kLanes < last ? x0 + b * kLanes : last;
+    k.base[b] = job.x_index[x];
+    k.offset[b] = load_i(job.x_index + x) - k.base[b];
+    k.frac[b] = load(job.x_frac + x);
+    k.shared &= job.x_index[x + kLanes - 1] - first < kLanes;
+  }
+  for (int b = 0; k.shared && b < kColumns; ++b) {
+    k.offset[b] += k.base[b] - first;
+    k.base[b] = first;
+  }
+  return k;
 }
 
-// Lines of all classes of one pass at the pixels of some column blocks, `block_cells` apart; whether all are flat
-// enough.
-inline bool prepare_cells(const float* row0, const float* row1, int64_t classes, int64_t pitch,
-                          const Column* columns, float gain, float step, float* cells,
-                          int64_t block_cells) {
-  vf upper[kColumns], lower[kColumns];
-  for (int b = 0; b < kColumns; ++b) upper[b] = lower[b] = splat(-3.0e38f);
+// The logits of all classes of one pass at both source rows, interpolated along x, into the cells of each block.
+template <bool kShared>
+inline void sample_cells(const float* row0, const float* row1, int64_t classes, int64_t pitch, const BlockColumns& k,
+                         float* cells, int64_t block_cells, vf* upper, vf* lower) {
   for (int64_t c = 0; c < classes; ++c, row0 += pitch, row1 += pitch) {
     float* cell = cells + c * kCell;
+    vf a0 = load(row0 + k.base[0]), a1 = load(row0 + k.base[0] + 1);
+    vf z0 = load(row1 + k.base[0]), z1 = load(row1 + k.base[0] + 1);
     for (int b = 0; b < kColumns; ++b, cell += block_cells) {
-      const vf a = sample_row(row0, columns[b]);
-      const vf z = sample_row(row1, columns[b]);
+      if (!kShared && b > 0) {
+        a0 = load(row0 + k.base[b]), a1 = load(row0 + k.base[b] + 1);
+        z0 = load(row1 + k.base[b]), z1 = load(row1 + k.base[b] + 1);
+      }
+      const vf a = lerp(permute(a0, k.offset[b]), permute(a1, k.offset[b]), k.frac[b]);
+      const vf z = lerp(permute(z0, k.offset[b]), permute(z1, k.offset[b]), k.frac[b]);
       store(cell, a);
       store(cell + kLanes, z);
       upper[b] = vmax(upper[b], a);
       lower[b] = vmax(lower[b], z);
     }
   }
+}
+
+// Lines of all classes of one pass at the pixels of some column blocks, `block_cells` apart; whether all are flat
+// enough.
+inline bool prepare_cells(const float* row0, const float* row1, int64_t classes, int64_t pitch,
+                          const BlockColumns& columns, float gain, float step, float* cells, int64_t block_cells) {
+  vf upper[kColumns], lower[kColumns];
+  for (int b = 0; b < kColumns; ++b) upper[b] = lower[b] = splat(-3.0e38f);
+  if (columns.shared) sample_cells<true>(row0, row1, classes, pitch, columns, cells, block_cells, upper, lower);
+  else sample_cells<false>(row0, row1, classes, pitch, columns, cells, block_cells, upper, lower);
   vf steepest = vf{};
   const vf limit = splat(kSteepest);
   for (int b = 0; b < kColumns; ++b, cells += block_cells) {
@@ -251,13 +281,7 @@ void fill_band(const UncertaintyJob& job, const Scratch& s, int64_t y, int64_t r
   const float step = rows > 1 ? job.y_frac[y + 1] - job.y_frac[y] : 0.0f;
   const int64_t block_cells = planes_of(job) * kCell, last = job.out_w - 1;
   for (int64_t x0 = 0; x0 < job.out_w; x0 += kColumns * kLanes) {
-    Column columns[kColumns];
-    for (int b = 0; b < kColumns; ++b) {
-      // Past the last column the last block is made again, and not used.
-      const int64_t x = x0 + b * kLanes <= last ? x0 + b * kLanes : last / kLanes * kLanes;
-      const int32_t* index = job.x_index + x;
-      columns[b] = {index[0], load_i(index) - index[0], load(job.x_frac + x)};
-    }
+    const BlockColumns columns = block_columns_at(job, x0);
     bool flat = true;
     for (int64_t t = 0; t < job.n_passes; ++t) {
       const int64_t plane = t * job.n_classes * s.pitch;

@@ -23,7 +23,7 @@ from .stderr import quiet_codecs
 COMMANDS = (demo, inspect, doctor, score, select, report, bench)
 
 
-class _Stopped(Exception):
+class _Stopped(BaseException):
     """SIGTERM or SIGINT: unwind, so that what is finished is written and counted."""
 
 

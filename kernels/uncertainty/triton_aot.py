@@ -1,8 +1,8 @@
 """Compiles the Triton kernels ahead of time for chips that need not be here, and reports what each launch costs.
 
 ``python -m alseg_fast.kernels.uncertainty.triton_aot`` prints registers a thread, shared memory and spills of every
-kernel and chip, and exits with 1 if anything spills; ``--all-tiles`` takes minutes. The launches are those of :mod:`triton_launch`, made from tensors
-without memory, so that what is compiled is what runs.
+kernel and chip, and exits with 1 if anything spills; ``--all-tiles`` takes minutes. The launches are those of
+:mod:`triton_launch`, made from tensors without memory, so that what is compiled is what runs.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ VARIANTS = (
     ),
     Variant("softmax T=1 fp32 scale 4, not prepared", (1, 1, 150, 128, 128), (512, 512)),
     Variant("softmax T=1 fp16 same size", (1, 1, 19, 512, 1024), (512, 1024), dtype=torch.float16),
+    Variant("softmax T=1 offsets beyond 2^31", (2, 1, 150, 4096, 4096), (4096, 4096)),
     Variant("softmax T=1 one row, one column", (1, 1, 2, 1, 1), (1, 1)),
     Variant("softmax T=8 C=19 all measures", (1, 8, 19, 64, 128), (1024, 2048), dtype=torch.bfloat16),
     Variant("softmax T=8 C=21 all measures", (1, 8, 21, 32, 32), (512, 512)),
@@ -171,7 +172,8 @@ def source_of(launch: Launch) -> Any:
             constants[path] = value
             return "constexpr"
         if isinstance(value, torch.Tensor):
-            attributes[path] = [["tt.divisibility", 16]]
+            if (value.storage_offset() * value.element_size()) % 16 == 0:  # allocations begin at multiples of 512
+                attributes[path] = [["tt.divisibility", 16]]
             return POINTERS[value.dtype]
         if isinstance(value, float):
             return "fp32"

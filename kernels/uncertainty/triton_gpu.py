@@ -28,7 +28,7 @@ from .triton_launch import (
     wants_prepared,
 )
 from .triton_top import top_mean
-from .triton_tune import choose
+from .triton_tune import Tile, choose
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -56,7 +56,7 @@ def uncertainty(
     with guard:
         call = describe(logits.detach(), request, valid, segments, out)
         prepare_launch(call).run()
-        tile = choose(tuning_key(call), tiles_for(call), lambda t: _measure(call, t), logits.device)
+        tile = choose(tuning_key(call), tiles_for(call), lambda tile: _rehearse(call, tile), logits.device)
         _measure(call, tile)
         return _finish(call)
 
@@ -94,12 +94,15 @@ def describe(
     )
 
 
-def _measure(call: Call, tile: Any) -> None:
-    status = call.buffers.status.clone()  # the marks of prepare
-    call.buffers.memory.zero_()
-    call.buffers.status.copy_(status)
+def _measure(call: Call, tile: Tile) -> None:
     for launch in measure_launches(call, tile):
         launch.run()
+
+
+def _rehearse(call: Call, tile: Tile) -> None:
+    """A run whose time is taken; leaves the sums as they were."""
+    _measure(call, tile)
+    call.buffers.sums.zero_()
 
 
 def _finish(call: Call) -> Raw:
@@ -116,9 +119,11 @@ def _finish(call: Call) -> Raw:
     wanted = [i for i, m in enumerate(MEASURES) if m in request.measures]
     top = None
     if request.top_fraction is not None:
-        top = torch.full((n, len(MEASURES)), torch.nan, dtype=torch.float64, device=device)
+        columns = [torch.full((n,), torch.nan, dtype=torch.float64, device=device)] * len(MEASURES)
         if wanted:
-            top[:, wanted] = top_mean(tuple(call.maps[i] for i in wanted), n_valid, request.top_fraction, scale)
+            means = top_mean(tuple(call.maps[i] for i in wanted), n_valid, request.top_fraction, scale)
+            columns = [means[:, wanted.index(i)] if i in wanted else c for i, c in enumerate(columns)]
+        top = torch.stack(columns, dim=1)
     return Raw(
         maps={MEASURES[i]: call.maps[i] for i in wanted} if request.maps else {},
         labels=call.labels,

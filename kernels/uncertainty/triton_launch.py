@@ -46,9 +46,9 @@ class Launch:
 
 @dataclass(frozen=True)
 class Buffers:
-    """Integer accumulators, all zero before the call, in one allocation; None where not wanted."""
+    """Integer accumulators, all zero before the call; None where not wanted."""
 
-    memory: Any  # [everything] int64
+    sums: Any  # [everything but status] int64, which the others are parts of
     total: Any  # [N, K] int64 fixed point; None where the class sums hold it already
     peak: Any  # [N, K] int32 bits of a float
     class_count: Any  # [N, L] int64
@@ -62,7 +62,6 @@ class Buffers:
 def buffers_for(request: Request, n: int, n_classes: int, segments: bool, device: Any) -> Buffers:
     k, width, s = len(MEASURES), n_labels(n_classes), request.n_segments
     shapes: dict[str, tuple[int, ...] | None] = {
-        "status": (n,),
         "peak": (n, k) if request.sums else None,
         "total": (n, k) if request.sums and not request.class_stats else None,
         "class_count": (n, width) if request.class_stats else None,
@@ -72,15 +71,15 @@ def buffers_for(request: Request, n: int, n_classes: int, segments: bool, device
         "segment_class": (n, s, width) if segments and request.class_stats else None,
     }
     sizes = {name: math.prod(shape) if shape else 0 for name, shape in shapes.items()}
-    memory = torch.zeros(sum(sizes.values()), dtype=torch.int64, device=device)
+    sums = torch.zeros(sum(sizes.values()), dtype=torch.int64, device=device)
     parts, first = {}, 0
     for name, shape in shapes.items():
-        part = memory[first : first + sizes[name]]
+        part = sums[first : first + sizes[name]]
         first += sizes[name]
-        if name in ("status", "peak"):
+        if name == "peak":
             part = part.view(torch.int32)[: sizes[name]]
         parts[name] = None if shape is None else part.view(shape)
-    return Buffers(memory=memory, **parts)
+    return Buffers(sums=sums, status=torch.zeros(n, dtype=torch.int32, device=device), **parts)
 
 
 @dataclass(frozen=True)

@@ -178,3 +178,23 @@ def test_interpreted_triton_kernel_equals_the_definition():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}  # Triton decides at its import whether it interprets
     done = subprocess.run(command, cwd=file.parents[2], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_compiled_triton_kernels_do_not_spill():
+    pytest.importorskip("torch", reason="the Triton back end needs torch")
+    pytest.importorskip("triton", reason="the Triton back end needs triton")
+    file = Path(__file__).with_name("impurity_compiled.py")
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-P", str(file)],
+        cwd=file.parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all(line.endswith("spilled 0") for line in lines), done.stdout

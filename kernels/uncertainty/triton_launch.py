@@ -159,7 +159,7 @@ def most_registers(call: Call, tile: Tile) -> int | None:
     pixels = tile.rows * tile.cols // (32 * tile.warps)
     if call.kind == "passes":
         counters = -(-call.logits.shape[2] // 4) if measure_bits(call.request.measures) & VOTES else 0
-        needed = (call.class_registers + counters + 12) * pixels + (40 if call.prepared is not None else 100)
+        needed = (call.class_registers + counters + 16) * pixels + (40 if call.prepared is not None else 100)
         return next((steps for steps in (128, 168) if needed <= steps), 255)  # 16, 12 or 8 warps a multiprocessor
     if call.kind == "wide":
         return 128 if pixels <= 4 else 255

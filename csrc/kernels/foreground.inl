@@ -23,7 +23,7 @@ void foreground_rows(const UncertaintyJob& job, int64_t y0, int64_t y1, Foregrou
             const Binary e = logistic(z);
             p = e.yes;
             // ln p = -ln(1 + e^-z), from the logit: a saturated p times its logarithm is 0, not NaN.
-            const vf a = vabs(z), softplus = log_positive(1.0f + exp2_nonpositive(-a));
+            const vf a = vabs(z), softplus = log_positive(1.0f + exp2_of(-a));
             p_log_p = -p * (softplus + (z < vf{} ? kLn2 * vmin(a, splat(200.0f)) : vf{}));
           } else {
             p = vmin(vmax(z, vf{}), splat(1.0f));

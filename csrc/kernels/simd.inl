@@ -41,9 +41,9 @@ inline vf lerp(vf a, vf b, vf f) { return f * b + (a - f * a); }
 constexpr float kLog2e = 1.44269504088896341f;
 constexpr float kLn2 = 0.693147180559945309f;
 
-// 2^t for t <= 0, exact at 0, relative error 8e-8 (minimax polynomial of degree 6 on [-1/2, 1/2]). Below -126 the
+// 2^t for t <= 0 (and for t > 0 up to the range of float), exact at 0, relative error 8e-8 (minimax polynomial of degree 6 on [-1/2, 1/2]). Below -126 the
 // result is at most 2^-126, which vanishes beside the 2^0 of the largest term.
-inline vf exp2_nonpositive(vf t) {
+inline vf exp2_of(vf t) {
   if (kLanes < 16) t = vmax(t, splat(-126.0f));  // AVX-512's scalef saturates by itself
   vi n;
   const vf whole = round_near(t, &n);

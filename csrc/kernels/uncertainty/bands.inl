@@ -91,7 +91,7 @@ inline bool prepare_cells(const float* row0, const float* row1, int64_t classes,
       vf slope = cell.w * step;
       steepest = vmax(steepest, vabs(slope));
       slope = vmin(vmax(slope, -limit), limit);
-      cell.ratio = exp2_nonpositive(slope);
+      cell.ratio = exp2_of(slope);
       store_cell(cells + c * kCell, cell);
     }
   }
@@ -122,7 +122,7 @@ inline bool one_pass_patch(const float* cells, int64_t classes, const vf* f, Pat
       vf e = vf{};
       for (int r = 0; r < kRows; ++r) {
         const vf t = cell.u + f[r] * cell.w;
-        e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+        e = r == 0 ? exp2_of(t) : e * cell.ratio;
         sum[r] += e;
         weighted[r] += t * e;
         if (kArg) arg[r] = e > first[r] ? id : arg[r];
@@ -168,7 +168,7 @@ inline vf pass_patch(const float* cells, int64_t classes, const vf* f, float* ro
       vf e = vf{};
       for (int r = 0; r < kRows; ++r) {
         const vf t = cell.u + f[r] * cell.w;
-        e = r == 0 ? exp2_nonpositive(t) : e * cell.ratio;
+        e = r == 0 ? exp2_of(t) : e * cell.ratio;
         store(row + (c * kRows + r) * kLanes, e);
         sum[r] += e;
         weighted[r] += t * e;

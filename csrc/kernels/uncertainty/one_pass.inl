@@ -10,7 +10,7 @@ struct Binary {
 // z: logit times log2 e.
 inline Binary logistic(vf z) {
   const vf a = vabs(z);
-  const vf q = exp2_nonpositive(-a);
+  const vf q = exp2_of(-a);
   const vf high = 1.0f / (1.0f + q), low = q * high;
   const vi positive = z >= vf{};
   // a is capped so that inf * 0 cannot arise; beyond it the product is 0 in float anyway.
@@ -23,7 +23,8 @@ inline Binary event(vf p) {
   return {yes, no, vmax(-x_log_x(yes) - x_log_x(no), vf{})};
 }
 
-// Softmax. With t = (z - max) log2 e, 2^t is the usual e^(z - max): entropy = ln S - ln 2 (sum t 2^t) / S, p1 = 1 / S, p2 = 2^(t of the second) / S.
+// Softmax. With t = (z - max) log2 e, 2^t is the usual e^(z - max): entropy = ln S - ln 2 (sum t 2^t) / S,
+// p1 = 1 / S, p2 = 2^(t of the second) / S.
 template <bool kNarrow, bool kTop2, bool kArg>
 inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Columns& k, Pixels* out) {
   // Copies on the stack: a store through a float pointer could change anything else, for all the compiler knows.
@@ -60,7 +61,7 @@ inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Col
     for (const int64_t end = group_end(c, classes); c < end; ++c) {
       for (int b = 0; b < kBlocks; ++b) {
         const vf t = (load(row + c * kStep + b * kLanes) - first[b]) * gain;
-        const vf e = exp2_nonpositive(t);
+        const vf e = exp2_of(t);
         sum[b] += e;
         weighted[b] += t * e;
       }
@@ -73,7 +74,7 @@ inline void softmax_block(const UncertaintyJob& job, const Scratch& s, const Col
   for (int b = 0; b < kBlocks; ++b) {
     const vf inverse = 1.0f / total[b];
     out->measure[0][b] = vmax(log_positive(total[b]) - kLn2 * moment[b] * inverse, vf{});
-    if (kTop2) out->measure[1][b] = vmax(1.0f - inverse * (1.0f - exp2_nonpositive((second[b] - first[b]) * gain)), vf{});
+    if (kTop2) out->measure[1][b] = vmax(1.0f - inverse * (1.0f - exp2_of((second[b] - first[b]) * gain)), vf{});
     out->measure[2][b] = vmax(1.0f - inverse, vf{});
   }
 }

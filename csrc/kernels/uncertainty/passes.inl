@@ -60,7 +60,7 @@ inline void softmax_pass(const float* value, int64_t classes, int64_t pitch, flo
     for (const int64_t end = group_end(c, classes); c < end; ++c) {
       for (int b = 0; b < kBlocks; ++b) {
         const vf t = (load(row + c * kStep + b * kLanes) - largest[b]) * gain;
-        const vf e = exp2_nonpositive(t);
+        const vf e = exp2_of(t);
         store(row + c * kStep + b * kLanes, e);
         sum[b] += e;
         weighted[b] += t * e;

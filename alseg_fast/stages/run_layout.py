@@ -25,6 +25,7 @@ MAPS_TEMP = ".tmp"  # under maps/: one place to look for left-overs, whatever th
 PART_KINDS = (SCORES, REGIONS, FAILURES)
 FAILURE_STAGES = ("fetch", "decode", "infer", "score", "write")
 
+_BOX = {"x": "left edge of the box", "y": "top edge of the box", "w": "width of the box", "h": "height of the box"}
 _PART_NAME = re.compile(r"^part-(\d{5,})\.parquet$")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BARE_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -73,6 +74,37 @@ def scores_schema(measures: Sequence[str], extra: Sequence[pa.Field] = ()) -> pa
         fields.append(field(f"class_{measure}", pa.list_(pa.float32()), unit))
     fields.append(field("phash", pa.uint64(), "perceptual hash, 64 bits"))
     return pa.schema([*fields, *extra])
+
+
+def regions_schema(measures: Sequence[str], *, crf: bool = False) -> pa.Schema:
+    """Schema of a regions part: one row a region, in pool order, then by region_id. Pixels are the image's own.
+
+    `class_fraction` has one entry a class. With `crf`, the class and the entropy of the region's class
+    probabilities after the mean field over neighbouring regions.
+    """
+
+    def field(name: str, kind: pa.DataType, unit: str) -> pa.Field:
+        return pa.field(name, kind, nullable=False, metadata={"unit": unit})
+
+    fields = [
+        field("image_id", pa.string(), "identifier"),
+        field("region_id", pa.int64(), "0, 1, ... within the image"),
+        *(field(name, pa.int32(), f"pixels, {what}") for name, what in _BOX.items()),
+        field("area", pa.int64(), "pixels"),
+        field("class", pa.int32(), "class id with the largest class_fraction"),
+    ]
+    for measure in measures:
+        unit = measure_unit(measure)
+        fields.append(field(f"{measure}_mean", pa.float32(), f"{unit}, mean over the region"))
+        fields.append(field(f"{measure}_sum", pa.float64(), f"{unit}, sum over the region"))
+    fields.append(field("class_fraction", pa.list_(pa.float32()), "fraction of the region predicted as each class"))
+    fields.append(field("cost_clicks", pa.float32(), "clicks to annotate it"))
+    fields.append(field("cost_seconds", pa.float32(), "seconds to annotate it"))
+    if crf:
+        fields.append(field("crf_class", pa.int32(), "class id with the highest probability after the region CRF"))
+        fields.append(field("crf_entropy", pa.float32(), "nats, of the class probabilities after the region CRF"))
+    fields.append(field("rle", pa.string(), "COCO compressed RLE over the whole image"))
+    return pa.schema(fields)
 
 
 def failures_schema() -> pa.Schema:

@@ -165,14 +165,48 @@ class Run:
             raise UsageError(f"scores of {self.path} have no column {', '.join(unknown)}; there are {have}")
         return self._read_batches(names)
 
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether the RUN was scored with regions."""
+        return bool(self.info["config"].get("regions"))
+
+    def region_schema(self) -> pa.Schema:
+        """Schema of the regions; fields carry their unit as metadata.
+
+        Raises: RunError: the RUN has no regions.
+        """
+        if not self.has_regions:
+            raise RunError(f"{self.path} has no regions; score the pool with --regions slic:400 into another --out")
+        return layout.regions_schema(self.measures, crf=bool(self.info["config"].get("crf")))
+
+    def region_parts(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """(part, its regions) of the finished parts in pool order; one part in memory at a time.
+
+        Args:
+            columns: names to read, in this order; all if None.
+        Raises: UsageError: no such column. RunError: the RUN has no regions, or a part cannot be read.
+        """
+        names = list(columns) if columns is not None else self.region_schema().names
+        unknown = [name for name in names if name not in self.region_schema().names]
+        if unknown:
+            have = ", ".join(self.region_schema().names)
+            raise UsageError(f"regions of {self.path} have no column {', '.join(unknown)}; there are {have}")
+        return ((index, self._read_part(layout.REGIONS, index, names)) for index in self.parts_done)
+
+    def score_part(self, index: int, columns: Sequence[str]) -> pa.Table:
+        """The score rows of one finished part, the columns asked for in their order."""
+        return self._read_part(layout.SCORES, index, list(columns))
+
+    def _read_part(self, kind: str, index: int, names: list[str]) -> pa.Table:
+        path = layout.part_path(self.path, kind, index)
+        try:
+            return pq.ParquetFile(path).read(columns=names, use_threads=False).select(names)
+        except (pa.ArrowInvalid, OSError, KeyError) as exc:
+            raise _damaged(path, exc) from exc
+
     def _read_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         for index in self.parts_done:
-            path = layout.part_path(self.path, layout.SCORES, index)
-            try:
-                table = pq.ParquetFile(path).read(columns=names, use_threads=False).select(names)
-            except (pa.ArrowInvalid, OSError, KeyError) as exc:
-                raise _damaged(path, exc) from exc
-            yield from table.to_batches()
+            yield from self._read_part(layout.SCORES, index, names).to_batches()
 
     def scores(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All scores as one table; for pools that fit into memory."""

@@ -29,9 +29,12 @@ from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.fetch import fetch_bytes
 from .stages.pool import Pool, open_pool
+from .stages.region_cache import RegionCache
+from .stages.region_rows import regions_table
+from .stages.regions import parse_regions
 from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
 from .stages.store import SHARD_SIZE, RunSummary, RunWriter
-from .types import MC_MEASURES, MEASURES
+from .types import MC_MEASURES, MEASURES, NO_REGIONS
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
 
 log = logging.getLogger("alseg")
@@ -52,6 +55,7 @@ class ScoreResult:
         scores: the columns of a RUN's scores: "<measure>_<mean|max|top>", predicted_label, class_fraction ...
         maps: measure -> [h, w] uint8 heatmap, "labels" -> [H, W] class ids; empty unless asked for.
         width, height: of the picture, upright, in pixels.
+        regions: columns of a RUN's regions, [S] each (class_fraction [S, L]); empty unless asked for.
     """
 
     ok: bool
@@ -62,6 +66,7 @@ class ScoreResult:
     phash: int = 0
     stage: str | None = None
     error: str | None = None
+    regions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,10 @@ class Scorer:
         max_pixels: pictures above this are refused before they are decoded.
         mc_passes: how many of the model's passes to use, the first ones; None: all. A model gives passes when its
             graph does, (N, T, C, h, w); ``alseg_fast.export`` writes such graphs.
+        regions: "none", "slic:K" (superpixels; "slic:K:COMPACTNESS", "slico:K") or "grid:P" (squares of P pixels):
+            also score the regions of each picture. They are cut at the resolution of the scores, see `score_size`.
+        crf: also the class and entropy of every region after a mean field over neighbouring regions.
+        region_cache: directory in which superpixels are kept for later runs on the same pictures.
     Raises:
         ModelError, UsageError, BackendError: the message says which argument and what to do.
     """
@@ -113,6 +122,9 @@ class Scorer:
         batch_size: int = 1,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         mc_passes: int | None = None,
+        regions: str = NO_REGIONS,
+        crf: bool = False,
+        region_cache: str | os.PathLike[str] | None = None,
     ) -> None:
         name = "Scorer"
         chosen = check_subset(name, "measures", measures, MEASURES)
@@ -125,6 +137,11 @@ class Scorer:
         if not 0.0 < top_fraction <= 1.0:
             raise UsageError(f"{name}: top_fraction must be in (0, 1]; got {top_fraction}.")
         check_choice(name, "score_size", score_size, SCORE_SIZES)
+        plan = parse_regions(regions)
+        if plan is None and (crf or region_cache is not None):
+            raise UsageError(f"{name}: crf and region_cache need regions; got regions={regions!r}. Use 'slic:400'.")
+        self._plan = plan
+        self._region_cache = None if region_cache is None else RegionCache(region_cache)
         self._options = options or ModelOptions()
         cpus = environment.available_cpus()
         self.workers = cpus if workers is None else workers
@@ -142,6 +159,8 @@ class Scorer:
             batch_size=batch_size,
             max_pixels=max_pixels,
             mc_passes=self.spec.n_passes if mc_passes is None else mc_passes,
+            regions=NO_REGIONS if plan is None else str(plan),
+            crf=bool(crf),
         )
         self._check_model()
         if self.device != "cpu":
@@ -258,7 +277,7 @@ class Scorer:
         seats = Seats()
 
         def worker() -> Worker:
-            return Worker(self._model, config, clock, self._gate, seats)
+            return Worker(self._model, config, clock, self._gate, seats, self._region_cache)
 
         if self.device == "cpu":
             return [*before, Stage("score", Worker.run, self.workers, worker)]
@@ -308,6 +327,7 @@ class Scorer:
         scored = failed = 0
         rows: list[dict[str, Any]] = []
         failures: list[dict[str, str]] = []
+        regions: list[tuple[str, dict[str, Any]]] = []
         group = max(1, _GROUP // config.batch_size)
         in_flight = group * (max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0))
         batches = _batches(writer, todo, config.batch_size)
@@ -325,11 +345,12 @@ class Scorer:
                     broken = 0
                     for picture in batch.pictures:
                         broken += picture.failure is not None
-                        _collect(picture, rows, failures)
+                        _collect(picture, rows, failures, regions)
                     index, last = batch.tag
                     if last:
-                        writer.commit(index, rows, failures)
-                        rows, failures = [], []
+                        table = regions_table(regions, config.measures, crf=config.crf) if self._plan else None
+                        writer.commit(index, rows, failures, table)
+                        rows, failures, regions = [], [], []
                     scored += len(batch.pictures) - broken
                     failed += broken
                     if progress:
@@ -377,7 +398,12 @@ def _write_maps(writer: RunWriter, picture: Picture) -> None:
     picture.scored.maps = {}
 
 
-def _collect(picture: Picture, rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
+def _collect(
+    picture: Picture,
+    rows: list[dict[str, Any]],
+    failures: list[dict[str, str]],
+    regions: list[tuple[str, dict[str, Any]]],
+) -> None:
     image_id = picture.key[0]
     if picture.failure is not None:
         stage, error = picture.failure
@@ -385,6 +411,8 @@ def _collect(picture: Picture, rows: list[dict[str, Any]], failures: list[dict[s
         log.info("%s: %s: %s", image_id, stage, error)
         return
     assert picture.scored is not None
+    if picture.scored.regions:
+        regions.append((image_id, picture.scored.regions))
     rows.append(
         {
             "image_id": image_id,
@@ -422,7 +450,15 @@ def _result_of(picture: Picture) -> ScoreResult:
         return ScoreResult(False, width=picture.width, height=picture.height, stage=stage, error=error)
     assert picture.scored is not None
     scored = picture.scored
-    return ScoreResult(True, scored.values, scored.maps, picture.width, picture.height, picture.phash)
+    return ScoreResult(
+        True,
+        scored.values,
+        scored.maps,
+        picture.width,
+        picture.height,
+        picture.phash,
+        regions=scored.regions,
+    )
 
 
 def is_remote(uri: str) -> bool:

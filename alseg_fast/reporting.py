@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .runtimes.options import ModelOptions, show
 from .stages.decode import decode_image
 from .stages.fetch import fetch_bytes
 from .stages.report import write_report
+from .stages.report_bought import by_image, draw_bought
 from .stages.report_html import ReportSummary
 from .stages.run_layout import POOL_ARROW
 from .stages.run_pool import read_pool
@@ -38,8 +39,11 @@ Overlay = tuple[NDArray[Any], dict[str, NDArray[np.uint8]]]
 class Sources:
     """Pictures and overlays of a RUN's images by image_id."""
 
-    def __init__(self, run: Run, wanted: pa.Array | None = None) -> None:
+    def __init__(
+        self, run: Run, wanted: pa.Array | None = None, bought: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._run = run
+        self._bought = bought or {}
         pool = read_pool(run.path / POOL_ARROW)
         self._ranges: dict[str, tuple[int | None, int | None]] = {}
         if pool is not None and wanted is not None and "offset" in pool.column_names:
@@ -53,7 +57,9 @@ class Sources:
 
     def load_image(self, image_id: str, uri: str) -> NDArray[np.uint8]:
         """[h, w, 3] uint8, no smaller than a thumbnail. Raises: DataError: the picture cannot be read."""
-        return decode_image(self._bytes(image_id, uri), min_size=_THUMB).image
+        decoded = decode_image(self._bytes(image_id, uri), min_size=_THUMB)
+        rles = self._bought.get(image_id)
+        return draw_bought(decoded.image, rles, (decoded.height, decoded.width)) if rles else decoded.image
 
     def overlay(self, image_id: str, uri: str) -> Overlay | None:
         """Label map and heatmaps from RUN/maps, else by scoring the picture again; None if neither is possible."""
@@ -119,8 +125,9 @@ def make_report(
     """
     opened = run if isinstance(run, Run) else open_run(run)
     table = batch if isinstance(batch, pa.Table) or batch is None else read_batch(batch)
+    table, bought = (None, {}) if table is None else by_image(table)
     wanted = table.column("image_id").combine_chunks() if table is not None else _top_ids(opened, measure, max_images)
-    sources = Sources(opened, wanted)
+    sources = Sources(opened, wanted, bought)
     return write_report(
         opened,
         table,

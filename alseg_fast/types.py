@@ -15,6 +15,7 @@ MC_MEASURES = ("expected_entropy", "mutual_information", "variance", "variation_
 MEASURES = SINGLE_PASS_MEASURES + MC_MEASURES
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities", "cam")
 REDUCTIONS = ("mean", "max", "top")
+NO_REGIONS = "none"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fingerprint import phash
 from .stages.prepare import Placement, decode_at_least, fill, place
+from .stages.region_cache import RegionCache
+from .stages.regions import PictureRegions, cut, parse_regions
 from .stages.score import Reducer, ScoredImage
+from .types import NO_REGIONS
 
 STAGES = ("fetch", "decode", "infer", "score", "write")
 
@@ -34,6 +37,8 @@ class ScoreConfig:
     batch_size: int = 1
     max_pixels: int = DEFAULT_MAX_PIXELS
     mc_passes: int = 1
+    regions: str = NO_REGIONS
+    crf: bool = False
 
 
 @dataclass
@@ -52,6 +57,7 @@ class Picture:
     height: int = 0
     phash: int = 0
     placement: Placement | None = None
+    regions: PictureRegions | None = None
     scored: ScoredImage | None = None
 
     def fail(self, stage: str, error: BaseException) -> None:
@@ -77,7 +83,7 @@ class Clock:
     _ALWAYS, _EVERY = 16, 8
 
     def __init__(self) -> None:
-        names = ("fetch", "decode", "prepare", "infer", "reduce", "write")
+        names = ("fetch", "decode", "prepare", "regions", "infer", "reduce", "write")
         self.seconds = dict.fromkeys(names, 0.0)
         self._calls = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
@@ -127,13 +133,25 @@ class MemoryGate:
 class Worker:
     """One thread's buffers. `prepare` and `compute` may run on different threads with different workers."""
 
-    def __init__(self, model: OnnxModel, config: ScoreConfig, clock: Clock, gate: MemoryGate, seats: Seats) -> None:
+    def __init__(
+        self,
+        model: OnnxModel,
+        config: ScoreConfig,
+        clock: Clock,
+        gate: MemoryGate,
+        seats: Seats,
+        region_cache: RegionCache | None = None,
+    ) -> None:
         self._seats, self._seat = seats, seats.join()
         self._model, self._config = model, config
         self._clock, self._gate = clock, gate
         self._spec = model.spec
         self._runner = model.runner()
         self._buffer = DecodeBuffer()
+        self._plan, self._region_cache = parse_regions(config.regions), region_cache
+        # Regions of the picture's own size need all its pixels.
+        at_own_size = self._plan is not None and config.score_size == "image"
+        self._min_size = None if at_own_size else decode_at_least(model.spec)
         self._reducer = Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
 
     def prepare(self, batch: Batch, *, own_memory: bool = False) -> Batch:
@@ -165,7 +183,7 @@ class Worker:
                     decoded = decode_image(
                         source,
                         max_pixels=self._config.max_pixels,
-                        min_size=decode_at_least(self._spec),
+                        min_size=self._min_size,
                         buffer=self._buffer,
                     )
                     image = decoded.image
@@ -175,6 +193,18 @@ class Worker:
                 picture.phash = phash(image)
                 picture.placement = place(self._spec, picture.width, picture.height)
                 fill(self._spec, image, picture.placement, self._slot(picture, batch, own_memory))
+            if self._plan is not None:
+                with self._clock.stage("regions"):
+                    own = self._config.score_size == "image"
+                    place_size = (picture.placement.height, picture.placement.width)
+                    picture.regions = cut(
+                        image,
+                        (picture.height, picture.width) if own else place_size,
+                        self._plan,
+                        crf=self._config.crf,
+                        cache=self._region_cache,
+                        source=source,
+                    )
 
     def _slot(self, picture: Picture, batch: Batch, own_memory: bool) -> NDArray[Any]:
         """The next free slot of the tensor of this picture's input size, made on first need."""
@@ -217,8 +247,13 @@ class Worker:
         assert picture.placement is not None
         try:
             picture.scored = self._reducer.reduce(
-                logits, picture.placement, (picture.height, picture.width), maps=self._config.maps
+                logits,
+                picture.placement,
+                (picture.height, picture.width),
+                maps=self._config.maps,
+                regions=picture.regions,
             )
+            picture.regions = None
         except AlsegError as error:
             picture.fail("score", error)
 

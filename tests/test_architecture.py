@@ -31,12 +31,15 @@ LAYERS = (
 STAGES = (
     ("codecs", "readers", "atomic"),
     ("fetch", "pool", "decode"),
-    ("prepare", "fingerprint", "score"),
-    ("run_layout", "run_maps", "run_pool", "score_rows"),
+    ("prepare", "fingerprint", "region_cache"),
+    ("regions",),
+    ("region_columns",),
+    ("score",),
+    ("run_layout", "run_maps", "run_pool", "score_rows", "region_rows"),
     ("run_identity", "run_reader", "run_wipe", "run_finish"),
     ("store",),
     ("exclusions", "strategies", "select"),
-    ("report_facts", "report_statistics", "report_pictures", "report_html", "report"),
+    ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
 # Libraries that are imported at module level only where no other module is reached without them: the files of a
 # back end, named after its library; the training of the example; the export of torch networks.

@@ -25,6 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="passes an image to use, of those the model gives (alseg_fast.export writes such models); all by default",
     )
+    parser.add_argument(
+        "--regions",
+        default="none",
+        metavar="HOW",
+        help="also score regions: slic:K (superpixels), slico:K, grid:P (squares of P pixels), or none",
+    )
+    parser.add_argument("--crf", action="store_true", help="also smooth region classes over neighbouring regions")
+    parser.add_argument(
+        "--region-cache", metavar="DIR", default=None, help="keep superpixels here, for later runs on the same pictures"
+    )
     parser.add_argument("--maps", action="store_true", help="also write heatmaps and label maps as PNG")
     parser.add_argument("--score-size", choices=("input", "image"), default="input", help="resolution of the measures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:I")
@@ -50,6 +60,9 @@ def run(arguments: argparse.Namespace) -> Result:
         batch_size=arguments.batch_size,
         max_pixels=arguments.max_pixels,
         mc_passes=arguments.mc_passes,
+        regions=arguments.regions,
+        crf=arguments.crf,
+        region_cache=arguments.region_cache,
     )
     with Progress("score") as progress:
         summary = scorer.score_pool(

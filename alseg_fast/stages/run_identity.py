@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from .. import __version__
 from ..errors import RunError, UsageError
+from ..types import NO_REGIONS
 from . import run_layout as layout
 from .run_pool import pool_digest
 
@@ -47,7 +48,8 @@ def json_bytes(value: Any) -> bytes:
 
 def identity(info: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that decides the rows of a run, flat: {"measures": [...], "model.sha256": "...", ...}."""
-    facts: dict[str, Any] = dict(info["config"])
+    # RUNs made before there were regions do not say that they have none.
+    facts: dict[str, Any] = {"regions": NO_REGIONS, "crf": False, **info["config"]}
     facts["measures"] = info["measures"]
     facts["classes"] = info["classes"]
     if info.get("extra_columns"):
@@ -111,6 +113,7 @@ def describe_run(
     shard_size: int,
 ) -> dict[str, Any]:
     """run.json of a RUN that has no part yet; see `RunWriter.open` for the arguments."""
+    regions = layout.regions_of({"config": config, "measures": measures})
     info = {
         "format": layout.FORMAT,
         "alseg_version": __version__,
@@ -122,6 +125,7 @@ def describe_run(
         "measures": measures,
         "extra_columns": [f"{field.name}: {field.type}" for field in extra],
         "units": layout.units_of(layout.scores_schema(measures, extra)),
+        "region_units": layout.units_of(regions) if regions is not None else {},
         "map_ranges": map_ranges,
         "pool": {**pool_info, "images": pool.num_rows, "digest": pool_digest(pool)},
         "shard_size": shard_size,

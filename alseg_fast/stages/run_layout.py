@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from ..errors import DataError, RunError
+from ..types import NO_REGIONS
 
 FORMAT = 1
 RUN_JSON = "run.json"
@@ -105,6 +107,14 @@ def regions_schema(measures: Sequence[str], *, crf: bool = False) -> pa.Schema:
         fields.append(field("crf_entropy", pa.float32(), "nats, of the class probabilities after the region CRF"))
     fields.append(field("rle", pa.string(), "COCO compressed RLE over the whole image"))
     return pa.schema(fields)
+
+
+def regions_of(info: Mapping[str, Any]) -> pa.Schema | None:
+    """Schema of the regions of the RUN that a run.json describes, or None if it was scored without."""
+    config = info["config"]
+    if config.get("regions", NO_REGIONS) == NO_REGIONS:
+        return None
+    return regions_schema(info["measures"], crf=bool(config.get("crf")))
 
 
 def failures_schema() -> pa.Schema:

@@ -168,16 +168,17 @@ class Run:
     @cached_property
     def has_regions(self) -> bool:
         """Whether the RUN was scored with regions."""
-        return bool(self.info["config"].get("regions"))
+        return layout.regions_of(self.info) is not None
 
     def region_schema(self) -> pa.Schema:
         """Schema of the regions; fields carry their unit as metadata.
 
         Raises: RunError: the RUN has no regions.
         """
-        if not self.has_regions:
+        schema = layout.regions_of(self.info)
+        if schema is None:
             raise RunError(f"{self.path} has no regions; score the pool with --regions slic:400 into another --out")
-        return layout.regions_schema(self.measures, crf=bool(self.info["config"].get("crf")))
+        return schema
 
     def region_parts(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """(part, its regions) of the finished parts in pool order; one part in memory at a time.

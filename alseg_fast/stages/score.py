@@ -17,9 +17,12 @@ from ..ops import uncertainty
 from ..runtimes.spec import ModelSpec
 from ..types import Uncertainty
 from .prepare import Placement
+from .region_columns import crf_columns, region_columns
+from .regions import PictureRegions, enlarge
 
 LABELS = "labels"
 SCORE_SIZES = ("input", "image")
+_REGION_ROOM = 256
 
 
 def label_names(spec: ModelSpec) -> tuple[str, ...]:
@@ -45,10 +48,12 @@ class ScoredImage:
         values: "<measure>_<mean|max|top>", predicted_label, class_fraction, class_<measure>.
         maps: measure -> [h, w] uint8 heatmap (0..255 over `measure_range`), "labels" -> [H, W] class ids at the
             image's own size; empty unless asked for.
+        regions: columns of the picture's rows of a regions part, without image_id; empty without regions.
     """
 
     values: dict[str, Any]
     maps: dict[str, NDArray[Any]] = field(default_factory=dict)
+    regions: dict[str, Any] = field(default_factory=dict)
 
 
 class Reducer:
@@ -70,7 +75,15 @@ class Reducer:
         self._num_threads = num_threads
         self._kept: tuple[Any, Uncertainty] | None = None
 
-    def reduce(self, logits: Any, placement: Placement, image_size: tuple[int, int], *, maps: bool) -> ScoredImage:
+    def reduce(
+        self,
+        logits: Any,
+        placement: Placement,
+        image_size: tuple[int, int],
+        *,
+        maps: bool,
+        regions: PictureRegions | None = None,
+    ) -> ScoredImage:
         """Score one image.
 
         Args:
@@ -78,22 +91,28 @@ class Reducer:
             placement: where the picture lies in the model's input.
             image_size: (height, width) of the picture.
             maps: also make heatmaps and the label map.
+            regions: also pool over these.
         Raises: DataError: the logits hold NaN or inf, or are no probabilities where the model states so.
         """
         size = image_size if self._score_size == "image" else (placement.height, placement.width)
         box = placement.box((logits.shape[-2], logits.shape[-1]))
-        key = (size, logits.shape, maps)
+        ids = None if regions is None else enlarge(regions.segments, size)
+        # Room for more regions than there are, so that pictures with other counts use the same memory.
+        room = None if regions is None else -(-regions.count // _REGION_ROOM) * _REGION_ROOM
+        key = (size, logits.shape, maps, room)
         out = self._kept[1] if self._kept is not None and self._kept[0] == key else None
         u = uncertainty(
             logits,
             size,
             measures=self._measures,
             maps=maps,
-            labels=False,
+            labels=regions is not None,
             top_fraction=self._top_fraction,
             class_stats=True,
             activation=self._spec.activation,
             box=box,
+            segments=None if ids is None else like(ids, logits),
+            n_segments=room,
             num_threads=self._num_threads,
             out=out,
         )
@@ -112,6 +131,14 @@ class Reducer:
                 heat = np.clip(to_host([u.maps[measure]])[0][0] * np.float32(255.0 / high), 0, 255)
                 scored.maps[measure] = np.rint(heat).astype(np.uint8)
             scored.maps[LABELS] = self._label_map(logits, box, image_size)
+        if regions is not None and ids is not None:
+            names = [name for name in u.segments if name.endswith("_mean")] + ["class_fraction"]
+            *pooled, labels = (a[0] for a in (*to_host([u.segments[n] for n in names]), *to_host([u.labels])))
+            columns = dict(zip(names, pooled, strict=True))
+            scored.regions = region_columns(regions, columns, self._measures, ids, labels, image_size)
+            if regions.colors is not None:
+                scores = to_host([logits])[0][0]
+                scored.regions |= crf_columns(regions, scores, ids, self._spec.activation, box)
         return scored
 
     def _label_map(self, logits: Any, box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
@@ -127,6 +154,15 @@ class Reducer:
         )
         labels: NDArray[Any] = to_host([u.labels])[0][0]
         return labels
+
+
+def like(array: NDArray[Any], other: Any) -> Any:
+    """The array where `other` is: itself beside an array, a tensor on its device beside a tensor."""
+    if isinstance(other, np.ndarray):
+        return array
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).to(other.device)
 
 
 def to_host(arrays: Sequence[Any]) -> list[NDArray[Any]]:

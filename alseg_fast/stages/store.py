@@ -1,7 +1,7 @@
 """Writes a RUN: fixed shards of the pool, atomic parts, resume, several processes on one directory.
 
-A shard is finished when its scores part exists; that file is renamed into place last, after the maps and the
-failures of the shard are safe on disk. Everything else follows: a process may be killed at any instant, and
+A shard is finished when its scores part exists; that file is renamed into place last, after the maps, the regions
+and the failures of the shard are safe on disk. Everything else follows: a process may be killed at any instant, and
 the next one scores exactly the shards without a scores part.
 """
 
@@ -29,7 +29,7 @@ from .run_maps import MapFiles
 from .run_pool import check_same_pool, pool_snapshot, read_pool
 from .run_reader import Run, open_run, read_info
 from .run_wipe import refuse_foreign_directory, wipe_run
-from .score_rows import Rows, check_all_told, failures_table, scores_table
+from .score_rows import Rows, check_all_told, check_regions, failures_table, scores_table
 
 __all__ = ["Run", "RunSummary", "RunWriter", "open_run"]
 
@@ -74,6 +74,7 @@ class RunWriter:
         self.shard_size = int(info["shard_size"])
         self._pool = pool
         self._schema = schema
+        self._regions = layout.regions_of(info)
         self._shard = shard
         self._lock = threading.Lock()
         self._maps = MapFiles(path)
@@ -156,7 +157,7 @@ class RunWriter:
             info = _check_existing(path, info, pool)
         snapshot = pool_snapshot(path, info, pool)
         temporary_maps = f"{layout.MAPS}/{layout.MAPS_TEMP}"
-        for name in (layout.SCORES, layout.FAILURES, layout.TIMINGS, temporary_maps, "."):
+        for name in (layout.SCORES, layout.REGIONS, layout.FAILURES, layout.TIMINGS, temporary_maps, "."):
             if removed := remove_leftovers(path / name):
                 log.info("removed %d unfinished files of a dead process from %s", removed, path / name)
         return cls(path, info, snapshot, schema, shard)
@@ -177,9 +178,13 @@ class RunWriter:
         whole = layout.is_whole(scores)
         if whole:
             failures = layout.part_path(self.path, layout.FAILURES, index)
-            if layout.is_whole(failures) is not False:
+            regions = layout.part_path(self.path, layout.REGIONS, index)
+            if layout.is_whole(failures) is False:
+                log.warning("%s is damaged; its images are scored again", failures)
+            elif self._regions is not None and not layout.is_whole(regions):
+                log.warning("%s is damaged or missing; its images are scored again", regions)
+            else:
                 return True
-            log.warning("%s is damaged; its images are scored again", failures)
             remove_file(scores)
         elif whole is False:
             log.warning("%s is damaged; its images are scored again", scores)
@@ -190,7 +195,9 @@ class RunWriter:
         """The pool rows of one shard, all columns of the listing, in pool order."""
         return self._pool.slice(index * self.shard_size, self.shard_size)
 
-    def commit(self, index: int, rows: Rows, failures: Sequence[Mapping[str, Any]]) -> None:
+    def commit(
+        self, index: int, rows: Rows, failures: Sequence[Mapping[str, Any]], regions: pa.Table | None = None
+    ) -> None:
         """Finish a shard.
 
         Args:
@@ -198,6 +205,8 @@ class RunWriter:
             rows: scores of the images that worked, any order, a table or dicts by column name.
             failures: {"image_id", "stage", "error"} of those that did not; stage is one of fetch, decode,
                 infer, score, write.
+            regions: of the images in `rows`, in pool order, by `run_layout.regions_schema`; given exactly when the
+                RUN has regions.
         Raises:
             UsageError: an image of the shard is in neither or both, or a row does not fit the columns.
             RunError: the disk is full or cannot be written; the shard stays unfinished, all others are kept.
@@ -206,6 +215,7 @@ class RunWriter:
         scored = scores_table(rows, self._schema, shard, len(self.info["classes"]))
         failed = failures_table(failures, shard)
         check_all_told(scored, failed, shard)
+        check_regions(regions, self._regions, scored)
         failures_part = layout.part_path(self.path, layout.FAILURES, index)
         with self._lock:
             if self._is_finished(index):
@@ -217,6 +227,8 @@ class RunWriter:
             else:
                 # An earlier try may have failed on an image that works now and died before its commit.
                 remove_file(failures_part)
+            if regions is not None:
+                _write_part(layout.part_path(self.path, layout.REGIONS, index), regions)
             _write_part(layout.part_path(self.path, layout.SCORES, index), scored)
             self._committed_images += shard.num_rows
 

@@ -17,7 +17,7 @@ KILLS = 20
 def command(tiny_model, pool, out):
     code = (
         "import sys, alseg_fast as alseg\n"
-        "s = alseg.Scorer(sys.argv[1], measures=('entropy', 'margin'), workers=2)\n"
+        "s = alseg.Scorer(sys.argv[1], measures=('entropy', 'margin'), workers=2, regions='slic:12')\n"
         "print('ready', flush=True)\n"
         "s.score_pool(sys.argv[2], sys.argv[3], maps=True, shard_size=3)\n"
     )
@@ -25,8 +25,8 @@ def command(tiny_model, pool, out):
 
 
 def contents(run):
-    """Every score, failure and map of a RUN, byte for byte."""
-    kinds = ("scores", "failures", "maps")
+    """Every score, region, failure and map of a RUN, byte for byte."""
+    kinds = ("scores", "regions", "failures", "maps")
     return {
         str(p.relative_to(run)): p.read_bytes()
         for kind in kinds

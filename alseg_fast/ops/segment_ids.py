@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..checks import check_ndim
 from ..errors import DtypeError, RangeError
 
+# Every function keeps a row for every id: sparse ids, such as colours, would fill the memory with nothing.
+_FEW_IDS = 65536
 _NARROW = ("int8", "int16", "int32", "uint8", "uint16")
 
 
@@ -31,6 +33,11 @@ def take_ids(name: str, segments: Any, n_segments: int | None) -> tuple[NDArray[
     wide = ids.dtype.name not in _NARROW and (int(ids.min()) < -1 or int(ids.max()) >= n_segments)
     if wide or n_segments > 2**31 - 1:
         raise bad_ids(name, ids, n_segments)
+    if n_segments > max(_FEW_IDS, ids.size):
+        raise RangeError(
+            f"{name}: segments must have no more ids than pixels ({ids.size}), or {_FEW_IDS}; got {n_segments}. "
+            "Relabel them from 0 without gaps."
+        )
     return np.ascontiguousarray(ids, np.int32), int(n_segments)
 
 

@@ -25,7 +25,7 @@ class SelectOptions:
             entropy + w edge, w in nats, which does.
         edge_dilation: edges are widened by so many pixels in every direction.
         edge_threshold: 0..1, the Sobel magnitude that makes an edge, for edge_source "image".
-        crf: what the region CRF is for in superpixel-crf and class-superpixel-crf: "rank": regions are ranked by
+        crf_use: what the region CRF is for in superpixel-crf and class-superpixel-crf: "rank": regions are ranked by
             the entropy of their class probabilities after it; "labels": they are ranked as without it, and it only
             completes the labels that were bought, later.
         class_rule: how class-superpixel-crf splits the budget over the classes that occur: "equal": the same share
@@ -39,14 +39,14 @@ class SelectOptions:
     edge_mode: str = "multiply"
     edge_dilation: int = 1
     edge_threshold: float = 0.1
-    crf: str = "rank"
+    crf_use: str = "rank"
     class_rule: str = "equal"
 
     def __post_init__(self) -> None:
         choices = {
             "edge_source": EDGE_SOURCES,
             "edge_mode": EDGE_MODES,
-            "crf": CRF_USES,
+            "crf_use": CRF_USES,
             "class_rule": CLASS_RULES,
         }
         for name, allowed in choices.items():

@@ -96,21 +96,20 @@ class _ByClass:
     def _classes(self, table: pa.Table) -> npt.NDArray[np.int64]:
         return np.asarray(table.column(self._column).to_numpy(), np.int64)
 
+    def _standing(self, value: int, place: int, count: int) -> str:
+        name = self._names[value] if 0 <= value < len(self._names) else str(value)
+        return f"rank {place} of {count} of class {name}{self._where}"
+
     def _picked(
         self,
         table: pa.Table,
         scores: npt.NDArray[np.float64],
-        order: npt.NDArray[np.int64],
-        bought: Bought,
-        counts: Mapping[int, int],
+        rows: npt.NDArray[np.int64],
+        turns: npt.NDArray[np.float64],
+        standing: Sequence[str],
     ) -> pa.Table:
-        rows = order[bought.rows]
-        standing = []
-        for value, place in zip(self._classes(table)[rows].tolist(), bought.places.tolist(), strict=True):
-            name = self._names[value] if 0 <= value < len(self._names) else str(value)
-            standing.append(f"rank {place} of {counts[value]} of class {name}{self._where}")
         picked = kept_columns(table).take(rows).append_column("score", pa.array(scores[rows]))
-        picked = picked.append_column("turn", pa.array(bought.turns))
+        picked = picked.append_column("turn", pa.array(turns))
         return picked.append_column("standing", pa.array(standing, pa.string()))
 
 
@@ -177,12 +176,15 @@ class PerClass(_ByClass):
                 parts.append(rows.append_column(self._column, pa.array(np.full(rows.num_rows, value))))
         if not parts:
             return None
-        table = pa.concat_tables(parts)
-        order = np.arange(table.num_rows)  # sorted by class and rank already
-        costs = table.column("cost").to_numpy()
-        bought = buy_by_class(self._classes(table), costs, self._budget, self._totals, self._weights)
+        table = pa.concat_tables(parts)  # by class, and by rank within
+        classes, costs = self._classes(table), table.column("cost").to_numpy()
+        bought = buy_by_class(classes, costs, self._budget, self._totals, self._weights)
+        standing = [
+            self._standing(value, place, self._counts[value])
+            for value, place in zip(classes[bought.rows].tolist(), bought.places.tolist(), strict=True)
+        ]
         scores = table.column("score").to_numpy()
-        return self._picked(table, scores, order, bought, self._counts).sort_by(_TURN_ORDER)
+        return self._picked(table, scores, bought.rows, bought.turns, standing).sort_by(_TURN_ORDER)
 
 
 class PerImageAndClass(_ByClass):
@@ -210,6 +212,7 @@ class PerImageAndClass(_ByClass):
         order = rank_order(table, scores, codes, classes)
         costs, areas = (table.column(name).to_numpy()[order] for name in ("cost", "area"))
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1)).tolist()
+        picked, turns, standing = [], [], []
         for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
             rows = order[start:end]
             values, first = np.unique(classes[rows], return_index=True)
@@ -223,8 +226,11 @@ class PerImageAndClass(_ByClass):
             self.exhausted += budget > total
             weights = class_weights(pixels, self._rule)
             bought = buy_by_class(classes[rows], costs[start:end], budget, totals, weights)
-            if len(bought.rows):
-                self._tables.append(self._picked(table, scores, rows, bought, counts))
+            picked.append(rows[bought.rows])
+            turns.append(bought.turns)
+            for value, place in zip(classes[picked[-1]].tolist(), bought.places.tolist(), strict=True):
+                standing.append(self._standing(value, place, counts[value]))
+        self._tables.append(self._picked(table, scores, np.concatenate(picked), np.concatenate(turns), standing))
 
     def ranked(self) -> pa.Table | None:
         return pa.concat_tables(self._tables).sort_by(_TURN_ORDER) if self._tables else None

@@ -17,8 +17,12 @@ from .ops import region_impurity as region_impurity
 from .ops import uncertainty as uncertainty
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions
+from .stages.oracle import OracleLabels as OracleLabels
+from .stages.oracle import oracle_labels as oracle_labels
+from .stages.oracle import write_oracle_labels as write_oracle_labels
 from .stages.pool import Pool as Pool
 from .stages.pool import open_pool as open_pool
+from .stages.select import SelectOptions as SelectOptions
 from .stages.select import select as select
 from .stages.store import Run as Run
 from .stages.store import open_run as open_run

@@ -38,7 +38,9 @@ STAGES = (
     ("run_layout", "run_maps", "run_pool", "score_rows", "region_rows"),
     ("run_identity", "run_reader", "run_wipe", "run_finish"),
     ("store",),
-    ("exclusions", "strategies", "select"),
+    ("select_options", "strategies", "batch", "budget", "masks", "bought"),
+    ("exclusions", "never_buy", "region_candidates", "pixel_values", "pixel_select"),
+    ("selection_plan", "selection_facts", "select", "oracle"),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
 # Libraries that are imported at module level only where no other module is reached without them: the files of a

@@ -165,7 +165,12 @@ def is_whole(part: Path) -> bool | None:
 
 
 def map_path(run: Path, measure: str, image_id: str) -> Path:
-    """RUN/maps/<measure>/<image_id>.png; sub-directories of the id become directories.
+    """RUN/maps/<measure>/<image_id>.png, see `png_path`."""
+    return png_path(run / MAPS / measure, image_id)
+
+
+def png_path(directory: Path, image_id: str) -> Path:
+    """DIR/<image_id>.png; sub-directories of the id become directories.
 
     An id that is a URL keeps its scheme as a directory name.
     Raises: DataError: the id would leave the directory, or two different ids could share one file.
@@ -178,4 +183,4 @@ def map_path(run: Path, measure: str, image_id: str) -> Path:
         or (rest == image_id and _BARE_SCHEME.match(image_id))
     ):
         raise DataError(f"image_id {image_id!r} cannot name a map file; use ids without empty, '.' or '..' parts")
-    return run / MAPS / measure / f"{image_id}.png"
+    return directory / f"{image_id}.png"

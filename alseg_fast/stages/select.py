@@ -1,13 +1,12 @@
-"""Chooses what to annotate next: one pass over the scores of a RUN, memory bounded by the budget.
+"""Chooses what to annotate next: memory bounded by the budget, whatever the size of the pool.
 
 The driver here reads candidates, leaves out what is excluded, and writes ranks and reasons; how to choose is
-the business of a strategy (see `strategies`). Equal scores are drawn by lot with a hash of seed and image_id,
-so the same seed gives the same batch whatever the parts or the order of the rows.
+the business of a strategy (see `strategies`; single pixels: `pixel_select`). Equal scores are drawn by lot with a
+hash of seed and image_id, so the same seed gives the same batch whatever the parts or the order of the rows.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -15,132 +14,126 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ..errors import RunError, UsageError
-from .atomic import write_atomic
+from .batch import BATCH_SCHEMA, batch_facts, batch_table, read_batch, write_batch
+from .bought import write_masks
+from .budget import UNITS, Budget, Tally, parse_budget
 from .exclusions import Exclude, Exclusions, read_exclusions
+from .never_buy import NeverBuy
+from .pixel_select import PixelRequest, pick_pixels
+from .pixel_values import pixel_values
+from .region_candidates import region_candidates
 from .run_reader import Run, open_run
-from .strategies import STRATEGIES, Candidates, Picks, Request, Strategy, id_hashes
+from .select_options import SelectOptions
+from .selection_facts import selection_facts, tell
+from .selection_plan import DEFAULT_MEASURE, Plan, make_plan
+from .strategies import Candidates, Picks, Ranking, Request, Strategy, id_hashes
+from .strategies.per_class import PerClass, PerImageAndClass
+from .strategies.per_image import PerImage
+
+__all__ = ["BATCH_SCHEMA", "DEFAULT_MEASURE", "UNITS", "SelectOptions", "batch_facts", "read_batch", "select"]
 
 log = logging.getLogger("alseg")
 
-UNITS = ("images",)
-DEFAULT_MEASURE = "entropy_mean"
 _BLOCK_ROWS = 1 << 16
-_METADATA_KEY = b"alseg.select"
-
-BATCH_SCHEMA = pa.schema(
-    [
-        pa.field("rank", pa.int32(), nullable=False, metadata={"unit": "1 = first to annotate"}),
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("region_id", pa.int64(), metadata={"unit": "null for a whole image"}),
-        pa.field("score", pa.float64(), metadata={"unit": "of the score column, see the schema metadata"}),
-        pa.field("cost", pa.float64(), nullable=False, metadata={"unit": "of the budget; 1 an image"}),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
 
 
 def select(
     run: Run | str | os.PathLike[str],
     *,
-    budget: int,
+    budget: int | float | str,
     unit: str = "images",
+    budget_scope: str = "pool",
     strategy: str = "top",
     measure: str = DEFAULT_MEASURE,
+    options: SelectOptions | None = None,
     exclude: Exclude | None = None,
+    ignore: str | os.PathLike[str] | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
 ) -> pa.Table:
-    """Choose the images to annotate next.
+    """Choose the images, regions or pixels to annotate next.
+
+    Picks are taken in rank order until the next one no longer fits the budget (of each image with budget_scope
+    "image", of each class with class-superpixel-crf); nothing smaller further down is taken in its place. What the
+    picks cost together and their share of the pool are in `batch_facts`.
 
     Args:
         run: a RUN directory or an opened one; an unfinished one is used as far as it is, with a warning.
-        budget: how many images, >= 1; more than there are takes all, with a warning.
-        unit: what the budget counts: "images".
-        strategy: "top" (highest values of `measure`), "random", or a measure of the RUN ("entropy" is the top
-            of entropy_mean, or of `measure` where that is another column of the same measure).
-        measure: any numeric column of the scores. Null and NaN are never selected.
+        budget: how much, > 0 (a whole number of images, regions or pixels); more than there is takes all, with a
+            warning. Or a share as text, "10%": of what there is to choose from in this unit, without what is
+            excluded or ignored; whole units are rounded down.
+        unit: what the budget counts: "images" (whole ones), "regions", "pixels", "clicks" or "seconds" (of regions,
+            by the RUN's cost_clicks and cost_seconds). All but images need a RUN scored with regions, apart from the
+            strategies of single pixels.
+        budget_scope: "pool": the budget holds over the whole pool; "image": in each image anew.
+        strategy:
+            "top" (highest values of `measure`), "random", or a measure of the RUN ("entropy" is the top of
+            entropy_mean, or of `measure` where that is another column of the same measure): images or regions.
+            "superpixel": regions by `measure`; "superpixel-crf": regions by crf_entropy, the entropy after the
+            region CRF; "class-superpixel-crf": the same with the budget split over the classes (crf_class);
+            "random-superpixels". The last two of these need a RUN scored with --crf, see `options`.
+            "entropy-pixels", "entropy-edge" (entropy, edges weighted), "random-pixels": unit "pixels". The first
+            two read the RUN's heatmaps and label maps (scored with --maps); heatmaps of the model's resolution
+            are enlarged bilinearly to the picture's own size. Exactly as many pixels as the budget says.
+        measure: any numeric column of the scores, or of the regions. Null and NaN are never selected.
+        options: settings of the region and pixel strategies; None: the defaults of `SelectOptions`.
         exclude: a file (str or Path: an earlier batch, a manifest, a text list of ids), or an iterable of ids
-            (str) and files (Path).
+            (str) and files (Path). Of an earlier batch of regions or pixels just these are left out; where whole
+            images are selected, their images.
+        ignore: directory of PNG masks <image_id>.png (or with .png in place of the suffix), non-zero = never buy;
+            an image without one is ignored nowhere. A region's cost and rle shrink by the ignored pixels (clicks
+            and seconds with the area), its score does not; one that is ignored wholly is no candidate.
         seed: decides between equal scores, and the random draw.
         out: also write the result to this Parquet file.
-    Returns: `BATCH_SCHEMA`, best first: rank from 1, image_id, uri, region_id (null), score, cost, reason.
+        masks: also write one PNG a picked image to this directory, <image_id>.png, 0 = not bought, 255 = bought.
+    Returns: `BATCH_SCHEMA`, best first: rank from 1, image_id, uri, region_id (null for whole images and pixels),
+        score, cost, reason, rle (COCO compressed RLE over the image of exactly what was bought; null for whole
+        images). Pixels have one row an image: cost = pixels bought there, score = their mean value. With the
+        budget split over classes, ranks go by the part of its budget that a class had spent before a pick, then by
+        score: the best of every class come first.
     Raises:
-        UsageError: an impossible budget, unit, strategy or measure.
-        RunError: the RUN or an exclude file cannot be read, the result cannot be written.
+        UsageError: an impossible budget, unit, strategy, measure or option.
+        RunError: the RUN lacks what the strategy needs; the RUN, a mask or an exclude file cannot be read; the result
+            cannot be written.
+    Source: the region and pixel strategies follow Kasarla et al., Region-based active learning for efficient labeling
+        in semantic segmentation, WACV 2019.
     """
-    _check_request(budget, unit, seed)
+    asked = parse_budget(budget, unit, budget_scope)
+    _check_seed(seed)
     target = _checked_target(out)
+    settings = options or SelectOptions()
     opened = run if isinstance(run, Run) else open_run(run)
-    chooser, column = _resolve(opened, strategy, measure)
-    excluded = read_exclusions(exclude, seed)
+    plan = make_plan(opened, strategy, measure, unit, settings)
+    if ignore is not None and plan.kind == "images":
+        raise UsageError("select: ignore must be used with regions or pixels; got unit images.")
+    made_from = opened.info["config"].get("regions")
+    excluded = read_exclusions(exclude, seed, unit=plan.kind, regions=made_from)
+    never = NeverBuy(ignore, excluded.parts.pixels)
     if not opened.complete:
         done = len(opened.parts_done)
         log.warning("%s is not finished: selecting from %d of %d parts", opened.path, done, opened.parts)
-    request = Request(budget=float(budget), column=column, seed=seed, item=unit)
-    stream = _image_candidates(opened, chooser.columns(request), excluded, seed)
-    picks = chooser.pick(stream, request)
-    if len(excluded):
-        log.info("exclude: %d ids, %d of them not among the scored images", len(excluded), excluded.unknown)
-    if picks.table.num_rows == picks.considered < budget:
-        log.warning(
-            "the budget of %d %s is more than the %d to choose from; all are selected",
-            budget,
-            unit,
-            picks.considered,
-        )
-    facts: dict[str, str | int] = {
-        "strategy": chooser.name,
-        "measure": column,
-        "unit": unit,
-        "budget": int(budget),
-        "seed": int(seed),
-        "considered": picks.considered,
-        "excluded": len(excluded) - excluded.unknown,
-        "config_hash": opened.info["config_hash"],
-    }
-    batch = _batch_table(picks, facts)
+    if plan.chooser is None:
+        label = f"random draw (seed {seed})" if plan.column == "draw" else plan.name.replace("-pixels", "")
+        values = pixel_values(opened, plan.name, settings)
+        picks, tally = pick_pixels(PixelRequest(opened, values, asked, excluded, never, seed, label))
+        ranking: Ranking | None = None
+    else:
+        picks, tally, ranking = _pick(opened, plan, plan.chooser, asked, excluded, never, seed, settings)
+    excluded.parts.met_pixels = never.met
+    facts = selection_facts(opened, plan, asked, settings, picks, tally, excluded, seed)
+    tell(asked, picks, tally, facts, ranking, excluded)
+    batch = batch_table(picks, facts)
+    if masks is not None:
+        write_masks(opened, batch, masks)
     if target is not None:
-        _write_batch(target, batch)
+        write_batch(target, batch)
     return batch
 
 
-def read_batch(path: str | os.PathLike[str]) -> pa.Table:
-    """A batch as `select` wrote it; facts of the selection are in its schema metadata, see `batch_facts`.
-
-    Raises: RunError: missing or not a batch.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except FileNotFoundError as exc:
-        raise RunError(f"batch {path} does not exist; make it with alseg select") from exc
-    except (OSError, pa.ArrowInvalid) as exc:
-        raise RunError(f"cannot read batch {path}: {exc}; make it with alseg select") from exc
-    missing = [name for name in BATCH_SCHEMA.names if name not in table.column_names]
-    if missing:
-        raise RunError(f"{path} is not a batch: it lacks {', '.join(missing)}; make it with alseg select")
-    return table
-
-
-def batch_facts(batch: pa.Table) -> dict[str, str | int]:
-    """How a batch was selected; {} if it does not say.
-
-    Keys: strategy, measure, unit, budget, seed, considered, excluded, config_hash (of the RUN).
-    """
-    text = (batch.schema.metadata or {}).get(_METADATA_KEY)
-    return dict(json.loads(text)) if text else {}
-
-
-def _check_request(budget: int, unit: str, seed: int) -> None:
-    if unit not in UNITS:
-        raise UsageError(f"select: unit must be one of {', '.join(UNITS)}; got {unit}.")
-    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
-        raise UsageError(f"select: budget must be a whole number >= 1; got {budget}.")
+def _check_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise UsageError(f"select: seed must be a whole number; got {seed}.")
 
@@ -156,28 +149,62 @@ def _checked_target(out: str | os.PathLike[str] | None) -> Path | None:
     return target
 
 
-def _resolve(run: Run, strategy: str, measure: str) -> tuple[Strategy, str]:
-    """The strategy object and the score column it ranks by."""
-    if strategy in STRATEGIES:
-        chooser, column = STRATEGIES[strategy], measure
-        if not chooser.columns(Request(1.0, column, 0, "")):
-            return chooser, column
-    elif strategy in run.measures:
-        chooser = STRATEGIES["top"]
-        column = measure if measure.startswith(f"{strategy}_") else f"{strategy}_mean"
-        if column != measure and measure != DEFAULT_MEASURE:
-            raise UsageError(
-                f"select: measure must be a column of {strategy} with strategy {strategy}; got {measure}. "
-                "Use strategy top."
-            )
-    else:
-        known = ", ".join([*STRATEGIES, *run.measures])
-        raise UsageError(f"select: strategy must be one of {known}; got {strategy}.")
-    schema = run.score_schema()
-    numeric = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
-    if column not in numeric:
-        raise UsageError(f"select: measure must be one of {', '.join(numeric)} in {run.path}; got {column}.")
-    return chooser, column
+def _pick(
+    run: Run,
+    plan: Plan,
+    chooser: Strategy,
+    budget: Budget,
+    excluded: Exclusions,
+    never: NeverBuy,
+    seed: int,
+    options: SelectOptions,
+) -> tuple[Picks, Tally, Ranking | None]:
+    """The picks of a strategy, what there was to choose from, and the ranking if it is not the strategy's own."""
+    ranked_by = plan.column if plan.ranks else None
+    tally = Tally()
+    counted = budget.scope == "pool" and (budget.is_share or plan.by is not None)
+    if counted:  # a pass of its own: the budget, or its split, depends on what there is
+        columns = [name for name in (ranked_by, plan.by) if name is not None]
+        stream = _stream(run, plan, budget.unit, columns, excluded, never, seed, False)
+        for _ in tally.watch(stream, ranked_by, plan.by):
+            pass
+    amount = budget.amount(tally.total) if counted or not budget.is_share else 0.0
+    ranking: Ranking | None = None
+    if budget.scope == "image":
+        if plan.by is None:
+            ranking = PerImage(budget.amount)
+        else:
+            ranking = PerImageAndClass(plan.by, run.classes, budget.amount, options.class_rule)
+    elif plan.by is not None:
+        ranking = PerClass(
+            plan.by,
+            run.classes,
+            amount,
+            tally.class_costs,
+            tally.class_areas,
+            tally.class_largest,
+            options.class_rule,
+        )
+    request = Request(amount, plan.column, seed, budget.unit if plan.kind == "images" else plan.kind, ranking)
+    columns = [*chooser.columns(request), *([plan.by] if plan.by is not None else [])]
+    stream = _stream(run, plan, budget.unit, columns, excluded, never, seed, True)
+    picks = chooser.pick(stream if counted else tally.watch(stream, ranked_by), request)
+    return picks, tally, ranking
+
+
+def _stream(
+    run: Run,
+    plan: Plan,
+    unit: str,
+    columns: Sequence[str],
+    excluded: Exclusions,
+    never: NeverBuy,
+    seed: int,
+    with_rle: bool,
+) -> Iterator[Candidates]:
+    if plan.kind == "images":
+        return _image_candidates(run, columns, excluded, seed)
+    return region_candidates(run, unit, columns, excluded, never, seed, with_rle=with_rle)
 
 
 def _image_candidates(run: Run, columns: Sequence[str], excluded: Exclusions, seed: int) -> Iterator[Candidates]:
@@ -204,18 +231,3 @@ def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
             waiting, rows = [], 0
     if rows:
         yield pa.Table.from_batches(waiting).combine_chunks()
-
-
-def _batch_table(picks: Picks, facts: dict[str, str | int]) -> pa.Table:
-    columns = {name: picks.table.column(name) for name in picks.table.column_names}
-    columns["rank"] = pa.array(np.arange(1, picks.table.num_rows + 1, dtype=np.int32))
-    columns["reason"] = pa.array(list(picks.reasons), pa.string())
-    arrays = [pc.cast(columns[field.name], field.type) for field in BATCH_SCHEMA]
-    metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True).encode()}
-    return pa.Table.from_arrays(arrays, schema=BATCH_SCHEMA.with_metadata(metadata)).combine_chunks()
-
-
-def _write_batch(path: Path, batch: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(batch, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes(), advice="make room or fix the access there, or change --out")

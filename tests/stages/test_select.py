@@ -243,6 +243,7 @@ def test_a_batch_has_the_contract_columns_and_says_why(tmp_path: Path) -> None:
         "score": 1014 / 1016,
         "cost": 1.0,
         "reason": "quality 0.9980, rank 3 of 1017, highest 0.3 %",
+        "rle": None,
     }
     assert read_batch(tmp_path / "batch.parquet").equals(batch)
     facts = batch_facts(read_batch(tmp_path / "batch.parquet"))
@@ -252,6 +253,10 @@ def test_a_batch_has_the_contract_columns_and_says_why(tmp_path: Path) -> None:
         "measure": "quality",
         "unit": "images",
         "budget": 3,
+        "budget_scope": "pool",
+        "bought": 3,
+        "pool": 1017,
+        "share": 3 / 1017,
         "seed": 0,
         "considered": 1017,
         "excluded": 0,
@@ -357,10 +362,13 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
         assert message_of(UsageError, run, budget=budget) == (
             f"select: budget must be a whole number >= 1; got {budget}."
         )
-    assert message_of(UsageError, run, unit="clicks") == "select: unit must be one of images; got clicks."
+    assert message_of(UsageError, run, unit="miles") == (
+        "select: unit must be one of images, regions, pixels, clicks, seconds; got miles."
+    )
     assert message_of(UsageError, run, seed=0.5) == "select: seed must be a whole number; got 0.5."
     assert message_of(UsageError, run, strategy="magic") == (
-        "select: strategy must be one of top, random, entropy; got magic."
+        "select: strategy must be one of top, random, entropy, superpixel, superpixel-crf, class-superpixel-crf, "
+        "random-superpixels, entropy-pixels, entropy-edge, random-pixels; got magic."
     )
     columns = "width, height, entropy_mean, entropy_max, entropy_top, predicted_label, phash, quality"
     for measure in ("margin_mean", "note", "class_fraction", "image_id"):

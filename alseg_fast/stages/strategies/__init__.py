@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import Candidates, Picks, Request, Strategy, id_hashes
+from .base import Candidates, Picks, Ranking, Request, Strategy, id_hashes, numbered_hashes
 from .top import RandomDraw, TopScore
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (TopScore(), RandomDraw())}
 
-__all__ = ["STRATEGIES", "Candidates", "Picks", "Request", "Strategy", "id_hashes"]
+__all__ = ["STRATEGIES", "Candidates", "Picks", "Ranking", "Request", "Strategy", "id_hashes", "numbered_hashes"]

@@ -14,6 +14,20 @@ _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
+class Ranking(Protocol):
+    """Keeps the best of the candidates it is offered, as many as its budgets pay for."""
+
+    def add(self, table: pa.Table, scores: npt.NDArray[np.float64]) -> None:
+        """Offer [n] candidates with their scores, none of them NaN."""
+        ...
+
+    def ranked(self) -> pa.Table | None:
+        """The picks, best first: image_id, uri, region_id, score, cost, rle where the candidates have it, and
+        optionally `standing`, a text that says the rank among what a pick competed with; None if there are none.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """One selection: how much may be spent, and on what grounds.
@@ -23,12 +37,14 @@ class Request:
         column: the score column to rank by.
         seed: repeats every random decision.
         item: plural of what is selected, for the reasons ("images").
+        ranking: what keeps the best where the budget is not one sum over the pool; None: one sum.
     """
 
     budget: float
     column: str
     seed: int
     item: str
+    ranking: Ranking | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,8 @@ class Candidates:
     """A block of what may be selected; blocks come in no order that a strategy may rely on.
 
     Attributes:
-        table: [n] rows: image_id, uri, region_id, cost, tie, and the columns that the strategy asked for.
+        table: [n] rows: image_id, uri, region_id, cost, tie, and the columns that the strategy asked for; regions
+            have their rle, too. An image's regions are all in one block.
             cost is float64 in the unit of the budget; tie is uint64, a hash of the id and the seed: a random
             number that depends neither on the order of the rows nor on how they are cut into parts.
     """
@@ -54,7 +71,7 @@ class Picks:
     """What a strategy chose, best first.
 
     Attributes:
-        table: image_id, uri, region_id, score float64, cost float64.
+        table: image_id, uri, region_id, score float64, cost float64, optionally rle.
         reasons: one text a row.
         considered: how many candidates it chose from.
     """
@@ -106,6 +123,14 @@ def id_hashes(ids: pa.Array | pa.ChunkedArray, seed: int) -> npt.NDArray[np.uint
         mask = np.uint64(_MASK) >> (np.uint64(64) - left * np.uint64(8))
         hashes[rows] = _mix(hashes[rows] ^ (words[starts[rows] + position].astype(np.uint64) & mask))
     return hashes
+
+
+def numbered_hashes(states: npt.NDArray[np.uint64], numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hashes of parts (regions, pixels) of things with the hashes `states`: number `numbers` of SplitMix64.
+
+    mix(state + (number + 1) * golden), so that the parts of one thing never share a hash. Both broadcast.
+    """
+    return _mix(states + (numbers + np.uint64(1)) * np.uint64(_GOLDEN))
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

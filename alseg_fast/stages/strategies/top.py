@@ -11,6 +11,8 @@ import pyarrow as pa
 from .base import Candidates, Picks, Request
 
 _SLACK_ROWS = 1 << 17  # how far the shortlist may grow before it is cut again
+KEPT = ("image_id", "uri", "region_id", "cost", "tie", "rle")
+ORDER = [("score", "descending"), ("tie", "ascending"), ("image_id", "ascending"), ("region_id", "ascending")]
 
 
 class Shortlist:
@@ -29,11 +31,11 @@ class Shortlist:
         self._threshold = -np.inf
 
     def add(self, table: pa.Table, scores: npt.NDArray[np.float64]) -> None:
-        """Offer [n] candidates (image_id, uri, region_id, cost, tie) with their scores, none of them NaN."""
+        """Offer [n] candidates (image_id, uri, region_id, cost, tie, optionally rle) with scores, none of them NaN."""
         good = np.flatnonzero(scores >= self._threshold)
         if len(good) == 0:
             return
-        keep = table.select(["image_id", "uri", "region_id", "cost", "tie"]).take(good)
+        keep = table.select([name for name in KEPT if name in table.column_names]).take(good)
         self._tables.append(keep.append_column("score", pa.array(scores[good])))
         self._rows += len(good)
         if self._rows > self._cut_at:
@@ -44,14 +46,15 @@ class Shortlist:
         score, tie = table.column("score").to_numpy(), table.column("tie").to_numpy()  # [n]
         order = np.lexsort((tie, -score))
         paid = np.cumsum(table.column("cost").to_numpy()[order])
-        count = int(np.searchsorted(paid, self._budget, side="right"))
+        # One row at least: what is worse than a best row that is too dear can never be bought.
+        count = max(1, int(np.searchsorted(paid, self._budget, side="right")))
         # Equal in score and hash: left to the final sort, which compares the ids.
-        while 0 < count < len(order) and (score[order[count]], tie[order[count]]) == (
+        while count < len(order) and (score[order[count]], tie[order[count]]) == (
             score[order[count - 1]],
             tie[order[count - 1]],
         ):
             count += 1
-        if 0 < count < len(order):
+        if count < len(order):
             table = table.take(order[:count])
             self._threshold = float(score[order[count - 1]])
         self._tables = [table.combine_chunks()]
@@ -59,20 +62,16 @@ class Shortlist:
         self._cut_at = 2 * self._rows + _SLACK_ROWS
 
     def ranked(self) -> pa.Table | None:
-        """The rows the budget pays for, best first, without `tie`; None if there are none."""
+        """The rows the budget pays for, best first; None if there are none."""
+        return self.ranked_within(self._budget)
+
+    def ranked_within(self, budget: float) -> pa.Table | None:
+        """The same for a budget of at most that of the shortlist."""
         if not self._tables:
             return None
-        table = pa.concat_tables(self._tables)
-        keys = [
-            ("score", "descending"),
-            ("tie", "ascending"),
-            ("image_id", "ascending"),
-            ("region_id", "ascending"),
-        ]
-        table = table.sort_by(keys)
+        table = pa.concat_tables(self._tables).sort_by(ORDER)
         paid = np.cumsum(table.column("cost").to_numpy())
-        count = int(np.searchsorted(paid, self._budget, side="right"))
-        return table.slice(0, count).select(["image_id", "uri", "region_id", "score", "cost"])
+        return table.slice(0, int(np.searchsorted(paid, budget, side="right")))
 
 
 class TopScore:
@@ -84,7 +83,7 @@ class TopScore:
         return (request.column,)
 
     def pick(self, stream: Iterable[Candidates], request: Request) -> Picks:
-        shortlist = Shortlist(request.budget)
+        shortlist = request.ranking or Shortlist(request.budget)
         considered = 0
         for block in stream:
             scores = block.numbers(request.column)
@@ -93,8 +92,8 @@ class TopScore:
             shortlist.add(block.table.filter(pa.array(usable)), scores[usable])
         table = shortlist.ranked()
         reasons = [
-            f"{request.column} {score:.4f}, rank {rank} of {considered}, highest {_percent(rank, considered)}"
-            for rank, score in enumerate(_scores(table), 1)
+            f"{request.column} {score:.4f}, {standing or _in_pool(rank, considered)}"
+            for rank, (score, standing) in enumerate(_scores(table), 1)
         ]
         return Picks(_or_empty(table), reasons, considered)
 
@@ -108,21 +107,30 @@ class RandomDraw:
         return ()
 
     def pick(self, stream: Iterable[Candidates], request: Request) -> Picks:
-        shortlist = Shortlist(request.budget)
+        shortlist = request.ranking or Shortlist(request.budget)
         considered = 0
         for block in stream:
             considered += block.table.num_rows
             shortlist.add(block.table, 1.0 - block.numbers("tie") * 2.0**-64)
         table = shortlist.ranked()
         reasons = [
-            f"random draw {score:.4f} (seed {request.seed}), rank {rank} of {considered}"
-            for rank, score in enumerate(_scores(table), 1)
+            f"random draw {score:.4f} (seed {request.seed}), {standing or f'rank {rank} of {considered}'}"
+            for rank, (score, standing) in enumerate(_scores(table), 1)
         ]
         return Picks(_or_empty(table), reasons, considered)
 
 
-def _scores(table: pa.Table | None) -> list[float]:
-    return [] if table is None else list(table.column("score").to_pylist())
+def _scores(table: pa.Table | None) -> Iterable[tuple[float, str | None]]:
+    """(score, standing or None) of each pick."""
+    if table is None:
+        return []
+    scores = table.column("score").to_pylist()
+    standings = table.column("standing").to_pylist() if "standing" in table.column_names else [None] * len(scores)
+    return zip(scores, standings, strict=True)
+
+
+def _in_pool(rank: int, considered: int) -> str:
+    return f"rank {rank} of {considered}, highest {_percent(rank, considered)}"
 
 
 def _percent(rank: int, total: int) -> str:

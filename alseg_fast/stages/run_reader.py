@@ -170,6 +170,11 @@ class Run:
         """Whether the RUN was scored with regions."""
         return layout.regions_of(self.info) is not None
 
+    @cached_property
+    def region_count(self) -> int:
+        """Regions in the finished parts; 0 for a RUN without regions."""
+        return sum(count_rows(self.path, layout.REGIONS, self.parts_done).values()) if self.has_regions else 0
+
     def region_schema(self) -> pa.Schema:
         """Schema of the regions; fields carry their unit as metadata.
 

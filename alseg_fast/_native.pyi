@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_geometry', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -57,6 +57,10 @@ def region_geometry(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.
 def region_impurity(labels: numpy.ndarray, entropy: typing.Any, valid: typing.Any, n_classes: typing.SupportsInt | typing.SupportsIndex, radius: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
     """
     Fill `out`; see kernels/region_impurity/native_cpu.py.
+    """
+def region_probs(scores: numpy.ndarray, activation: typing.SupportsInt | typing.SupportsIndex, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
+    """
+    Fill `out`; see kernels/region_probs/native_cpu.py.
     """
 def resize_normalize(image: numpy.ndarray, out: numpy.ndarray, channel_axis: typing.SupportsInt | typing.SupportsIndex, gain: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], bias: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], reverse_channels: bool, antialias: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

@@ -4,6 +4,7 @@ from .edges import edge_map, edge_weighted
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_geometry import region_adjacency, region_colors, region_geometry
 from .region_impurity import region_impurity
+from .region_probs import region_probs
 from .resize import resize_normalize
 from .rle import decode_regions, decode_rle, encode_mask, encode_rle
 from .uncertainty import uncertainty
@@ -21,6 +22,7 @@ __all__ = [
     "region_colors",
     "region_geometry",
     "region_impurity",
+    "region_probs",
     "resize_normalize",
     "uncertainty",
 ]

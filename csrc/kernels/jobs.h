@@ -119,4 +119,13 @@ struct ResizeJob {
   int64_t out_stride_c, out_stride_h, out_stride_w;  // in elements
 };
 
+// One image of `region_probs`: scores [T, C, P] -> probabilities [P, L], P pixels of the model's own resolution.
+struct ClassProbsJob {
+  const float* scores;
+  int64_t n_passes, n_classes, pixels;
+  int64_t n_labels;                            // C; 2 for one channel
+  Activation activation;
+  float* probs;
+};
+
 }  // namespace alseg

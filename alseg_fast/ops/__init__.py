@@ -2,6 +2,7 @@
 
 from .edges import edge_map, edge_weighted
 from .published import belharbi_entropy, belharbi_mc_dropout
+from .region_cost import region_clicks, region_seconds
 from .region_geometry import region_adjacency, region_colors, region_geometry
 from .region_impurity import region_impurity
 from .region_probs import region_probs
@@ -19,10 +20,12 @@ __all__ = [
     "encode_mask",
     "encode_rle",
     "region_adjacency",
+    "region_clicks",
     "region_colors",
     "region_geometry",
     "region_impurity",
     "region_probs",
+    "region_seconds",
     "resize_normalize",
     "uncertainty",
 ]

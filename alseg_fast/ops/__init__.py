@@ -3,6 +3,7 @@
 from .edges import edge_map, edge_weighted
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_cost import region_clicks, region_seconds
+from .region_crf import region_crf
 from .region_geometry import region_adjacency, region_colors, region_geometry
 from .region_impurity import region_impurity
 from .region_probs import region_probs
@@ -22,6 +23,7 @@ __all__ = [
     "region_adjacency",
     "region_clicks",
     "region_colors",
+    "region_crf",
     "region_geometry",
     "region_impurity",
     "region_probs",

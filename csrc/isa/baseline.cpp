@@ -56,6 +56,7 @@ inline bool any(vi v) {
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
 #include "kernels/class_probs.inl"
+#include "kernels/region_crf.inl"
 
 }  // namespace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_geometry', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -50,6 +50,10 @@ def region_colors(image: numpy.ndarray, ids: numpy.ndarray, n_segments: typing.S
     """
     Fill `out`; see kernels/region_geometry/native_cpu.py.
     """
+def region_crf(probs: numpy.ndarray, colors: typing.Any, pairs: numpy.ndarray, lengths: typing.Any, n_iter: typing.SupportsInt | typing.SupportsIndex, weight: typing.SupportsFloat | typing.SupportsIndex, sigma: typing.SupportsFloat | typing.SupportsIndex, penalty: typing.Any, clamp: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> None:
+    """
+    Fill `out`; see kernels/region_crf/native_cpu.py.
+    """
 def region_geometry(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, labels: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, area: typing.Any, boxes: typing.Any, perimeter: typing.Any, label_edges: typing.Any) -> bool:
     """
     Fill the outputs; see kernels/region_geometry/native_cpu.py.
@@ -57,6 +61,10 @@ def region_geometry(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.
 def region_impurity(labels: numpy.ndarray, entropy: typing.Any, valid: typing.Any, n_classes: typing.SupportsInt | typing.SupportsIndex, radius: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
     """
     Fill `out`; see kernels/region_impurity/native_cpu.py.
+    """
+def region_probs(scores: numpy.ndarray, activation: typing.SupportsInt | typing.SupportsIndex, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
+    """
+    Fill `out`; see kernels/region_probs/native_cpu.py.
     """
 def resize_normalize(image: numpy.ndarray, out: numpy.ndarray, channel_axis: typing.SupportsInt | typing.SupportsIndex, gain: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], bias: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], reverse_channels: bool, antialias: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

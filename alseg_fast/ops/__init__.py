@@ -2,8 +2,11 @@
 
 from .edges import edge_map, edge_weighted
 from .published import belharbi_entropy, belharbi_mc_dropout
+from .region_cost import region_clicks, region_seconds
+from .region_crf import region_crf
 from .region_geometry import region_adjacency, region_colors, region_geometry
 from .region_impurity import region_impurity
+from .region_probs import region_probs
 from .resize import resize_normalize
 from .rle import decode_regions, decode_rle, encode_mask, encode_rle
 from .uncertainty import uncertainty
@@ -18,9 +21,13 @@ __all__ = [
     "encode_mask",
     "encode_rle",
     "region_adjacency",
+    "region_clicks",
     "region_colors",
+    "region_crf",
     "region_geometry",
     "region_impurity",
+    "region_probs",
+    "region_seconds",
     "resize_normalize",
     "uncertainty",
 ]

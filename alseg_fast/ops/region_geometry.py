@@ -58,7 +58,13 @@ def region_colors(
     Raises: ShapeError, DtypeError, RangeError; the message names the argument.
     Back ends: native (CPU), reference.
     """
-    name = "region_colors"
+    return mean_colors("region_colors", image, segments, n_segments, num_threads)
+
+
+def mean_colors(
+    name: str, image: Any, segments: Any, n_segments: int | None, num_threads: int | None
+) -> NDArray[np.float32]:
+    """:func:`region_colors` for the function `name`, which its errors begin with."""
     ids, count = take_ids(name, segments, n_segments)
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
@@ -89,7 +95,13 @@ def region_adjacency(
     Raises: ShapeError, DtypeError, RangeError; the message names the argument.
     Back ends: native (CPU), reference.
     """
-    name = "region_adjacency"
+    return find_neighbours("region_adjacency", segments, n_segments, num_threads)
+
+
+def find_neighbours(
+    name: str, segments: Any, n_segments: int | None, num_threads: int | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """:func:`region_adjacency` for the function `name`, which its errors begin with."""
     ids, count = take_ids(name, segments, n_segments)
     found: tuple[NDArray[np.int32], NDArray[np.int64]] | None
     found = _adjacency("cpu", ids, count, check_threads(name, num_threads))

@@ -49,6 +49,8 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
+#include "kernels/class_probs.inl"
+#include "kernels/region_crf.inl"
 
 }  // namespace
 

@@ -55,6 +55,8 @@ inline bool any(vi v) {
 #include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
+#include "kernels/class_probs.inl"
+#include "kernels/region_crf.inl"
 
 }  // namespace
 

@@ -21,6 +21,12 @@ struct KernelTable {
   int64_t (*pack_values)(const float* values, int64_t n, float threshold, float* out);
   int64_t (*resize_scratch)(const ResizeJob&);
   void (*resize_rows)(const ResizeJob&, int64_t y0, int64_t y1, float* scratch);
+  int64_t (*class_probs_scratch)(const ClassProbsJob&);
+  // Pixels [p0, p1); returns status bits (kNotFinite, kOutOfRange).
+  unsigned (*class_probs)(const ClassProbsJob&, int64_t p0, int64_t p1, float* scratch);
+  int64_t (*region_crf_scratch)(const RegionCrfJob&);
+  // Regions [r0, r1) of `next` [S, pitch] from all of `q`.
+  void (*region_crf_step)(const RegionCrfJob&, const float* q, float* next, int64_t r0, int64_t r1, float* scratch);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

@@ -119,4 +119,28 @@ struct ResizeJob {
   int64_t out_stride_c, out_stride_h, out_stride_w;  // in elements
 };
 
+// One image of `region_probs`: scores [T, C, P] -> probabilities [P, L], P pixels of the model's own resolution.
+struct ClassProbsJob {
+  const float* scores;
+  int64_t n_passes, n_classes, pixels;
+  int64_t n_labels;                            // C; 2 for one channel
+  Activation activation;
+  float* probs;
+};
+
+// Rows of classes are this many floats long, or a multiple: whole vectors of every level.
+constexpr int64_t kCrfPad = 16;
+
+// Mean field over a graph of S regions with C classes, rows [pitch] padded beyond C.
+struct RegionCrfJob {
+  int64_t n_classes, pitch;
+  const float* unary;                          // [S, pitch] probabilities, 0 in the padding
+  const int64_t* first;                        // [S + 1] first edge of each region
+  const int32_t* neighbour;                    // [edges] both directions
+  const float* weight;                         // [edges]
+  const float* penalty;                        // [C, pitch] of the neighbour's label, then the own; null: Potts
+  const float* padding;                        // [pitch] 0, and a large energy beyond C
+  const int32_t* clamp;                        // [S] a class or -1, or null
+};
+
 }  // namespace alseg

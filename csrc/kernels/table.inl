@@ -3,4 +3,6 @@ extern const KernelTable table;
 const KernelTable table = {
     ALSEG_ISA_NAME, uncertainty_scratch, uncertainty_rows, foreground_rows, impurity_scratch,
     impurity_rows, edge_rows, dilate_rows, pack_values, resize_scratch, resize_rows,
+    class_probs_scratch, class_probs,
+    region_crf_scratch, region_crf_step,
 };

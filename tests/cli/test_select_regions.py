@@ -53,8 +53,9 @@ def test_every_strategy_buys_a_tenth_of_the_pixels(alseg, run, tmp_path, strateg
     status, text, _ = alseg("select", run, *words, "--json")
     assert status == 0
     told = json.loads(text)
-    least = 240 if "pixels" in strategy else 220 if strategy.startswith("class") else 225
-    assert least <= told["bought"] <= 240
+    # Pixels are bought exactly; regions have 25 of them.
+    exact = strategy.endswith(("-pixels", "-edge"))
+    assert told["bought"] == (240 if exact else 200 if scope else 225)
     assert told["pool"] == 2400
     assert told["share"] == told["bought"] / 2400
     assert (told["unit"], told["budget"], told["strategy"]) == ("pixels", "10%", strategy)

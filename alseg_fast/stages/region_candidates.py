@@ -121,7 +121,8 @@ def _cut(
 
 
 def _replaced(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, column)
+    # Not nullable, as it was: blocks must agree on their schema.
+    return table.set_column(table.column_names.index(name), pa.field(name, column.type, nullable=False), column)
 
 
 def _costs(regions: pa.Table, unit: str) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout
 from .ops import edge_map as edge_map
 from .ops import edge_weighted as edge_weighted
+from .ops import grid_segments as grid_segments
 from .ops import region_impurity as region_impurity
+from .ops import slic as slic
 from .ops import uncertainty as uncertainty
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions

@@ -3,4 +3,5 @@ extern const KernelTable table;
 const KernelTable table = {
     ALSEG_ISA_NAME, uncertainty_scratch, uncertainty_rows, foreground_rows, impurity_scratch,
     impurity_rows, edge_rows, dilate_rows, pack_values, resize_scratch, resize_rows,
+    slic_planes, slic_seed, slic_scratch, slic_gather, slic_assign,
 };

@@ -6,6 +6,7 @@ import collections.abc
 import numpy
 import typing
 __all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -77,6 +78,10 @@ def set_simd_level(name: str) -> None:
 def simd_level() -> str:
     """
     The level in use.
+    """
+def slic(image: numpy.ndarray, mask: typing.Any, to_xyz: typing.Any, cube_root: numpy.ndarray, band_rows: numpy.ndarray, band_clusters: numpy.ndarray, row_step: typing.SupportsInt | typing.SupportsIndex, color_shift: typing.SupportsInt | typing.SupportsIndex, spatial_weight: typing.SupportsInt | typing.SupportsIndex, adaptive: bool, n_iter: typing.SupportsInt | typing.SupportsIndex, min_area: typing.SupportsInt | typing.SupportsIndex, most_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, labels: typing.Any) -> int:
+    """
+    Fill `labels`; see kernels/slic/native_cpu.py.
     """
 def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, temperature: typing.SupportsFloat | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], valid: typing.Any, segments: typing.Any, n_segments: typing.SupportsInt | typing.SupportsIndex, segment_scale: typing.SupportsFloat | typing.SupportsIndex, top_fraction: typing.SupportsFloat | typing.SupportsIndex, sums: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, maps: collections.abc.Sequence[typing.Any], out: typing.Any) -> None:
     """

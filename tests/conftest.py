@@ -31,6 +31,7 @@ def poisoned_outputs(monkeypatch):
         "region_geometry",
         "region_probs",
         "region_crf",
+        "slic",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

@@ -9,6 +9,7 @@ from .region_impurity import region_impurity
 from .region_probs import region_probs
 from .resize import resize_normalize
 from .rle import decode_regions, decode_rle, encode_mask, encode_rle
+from .superpixels import grid_segments, slic
 from .uncertainty import uncertainty
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "edge_weighted",
     "encode_mask",
     "encode_rle",
+    "grid_segments",
     "region_adjacency",
     "region_clicks",
     "region_colors",
@@ -29,5 +31,6 @@ __all__ = [
     "region_probs",
     "region_seconds",
     "resize_normalize",
+    "slic",
     "uncertainty",
 ]

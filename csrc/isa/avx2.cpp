@@ -16,6 +16,7 @@ constexpr int kLanes = 8;
 constexpr int kBlocks = 2;
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
+typedef int16_t vw __attribute__((vector_size(32)));
 
 inline vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 inline vf vmin(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
@@ -37,6 +38,20 @@ inline int pack_at_least(float* out, vf v, float threshold) {
 // Whether any lane is not 0.
 inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 
+// v * gain / 2^16, for v >= 0.
+inline vw scale_w(vw v, uint16_t gain) {
+  return (vw)_mm256_mulhi_epu16((__m256i)v, _mm256_set1_epi16(static_cast<int16_t>(gain)));
+}
+// Bit i: whether p[i] differs from p[i + 1], for 32 values.
+inline uint32_t changes(const int16_t* p) {
+  const auto same = [p](int i) {
+    return _mm256_cmpeq_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i)),
+                              _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i + 1)));
+  };
+  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(same(0), same(16)), 0xd8);
+  return ~static_cast<uint32_t>(_mm256_movemask_epi8(bytes));
+}
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -51,6 +66,9 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/resize.inl"
 #include "kernels/class_probs.inl"
 #include "kernels/region_crf.inl"
+#include "kernels/slic/planes.inl"
+#include "kernels/slic/search.inl"
+#include "kernels/slic/runs.inl"
 
 }  // namespace
 

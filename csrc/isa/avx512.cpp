@@ -16,6 +16,7 @@ constexpr int kLanes = 16;
 constexpr int kBlocks = 4;
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
+typedef int16_t vw __attribute__((vector_size(64)));
 
 inline vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 inline vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -34,6 +35,15 @@ inline int pack_at_least(float* out, vf v, float threshold) {
 // Whether any lane is not 0.
 inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0; }
 
+// v * gain / 2^16, for v >= 0.
+inline vw scale_w(vw v, uint16_t gain) {
+  return (vw)_mm512_mulhi_epu16((__m512i)v, _mm512_set1_epi16(static_cast<int16_t>(gain)));
+}
+// Bit i: whether p[i] differs from p[i + 1], for 32 values.
+inline uint32_t changes(const int16_t* p) {
+  return _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(p), _mm512_loadu_si512(p + 1));
+}
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -48,6 +58,9 @@ inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) !=
 #include "kernels/resize.inl"
 #include "kernels/class_probs.inl"
 #include "kernels/region_crf.inl"
+#include "kernels/slic/planes.inl"
+#include "kernels/slic/search.inl"
+#include "kernels/slic/runs.inl"
 
 }  // namespace
 

@@ -14,6 +14,7 @@ constexpr int kLanes = 4;
 constexpr int kBlocks = 2;
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
+typedef int16_t vw __attribute__((vector_size(16)));
 
 inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 inline vf vmin(vf a, vf b) { return a < b ? a : b; }
@@ -43,6 +44,20 @@ inline bool any(vi v) {
   return (halves[0] | halves[1]) != 0;
 }
 
+// v * gain / 2^16, for v >= 0.
+inline vw scale_w(vw v, uint16_t gain) {
+  typedef uint16_t words __attribute__((vector_size(16)));
+  typedef uint32_t wide __attribute__((vector_size(32)));
+  const wide product = __builtin_convertvector((words)v, wide) * uint32_t{gain};
+  return (vw)__builtin_convertvector(product >> 16, words);
+}
+// Bit i: whether p[i] differs from p[i + 1], for 32 values.
+inline uint32_t changes(const int16_t* p) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 32; ++i) bits |= uint32_t{p[i] != p[i + 1]} << i;
+  return bits;
+}
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -57,6 +72,9 @@ inline bool any(vi v) {
 #include "kernels/resize.inl"
 #include "kernels/class_probs.inl"
 #include "kernels/region_crf.inl"
+#include "kernels/slic/planes.inl"
+#include "kernels/slic/search.inl"
+#include "kernels/slic/runs.inl"
 
 }  // namespace
 

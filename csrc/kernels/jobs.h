@@ -143,4 +143,57 @@ struct RegionCrfJob {
   const int32_t* clamp;                        // [S] a class or -1, or null
 };
 
+// A stretch of one row that one cluster holds: from `x` to the next run's x, or to the end of the row.
+struct SlicRun {
+  int32_t x;
+  int32_t cluster;                             // -1: outside the mask
+};
+
+struct SlicCentre {
+  int32_t x, y;                                // in quarters of a pixel
+  int16_t color[3];                            // times 2^color_shift
+  uint16_t gain;                               // adaptive: 2^16 times the factor of the colour distance
+};
+
+struct SlicSums {
+  int64_t count, color[3], x, y;
+  int32_t farthest;                            // adaptive: the largest colour distance
+};
+
+// Pixels in a block whose nearest centre is searched at once. It is part of the definition: the centres compared
+// are those of the cells that the block touches and of the cells around them.
+constexpr int64_t kSlicBlock = 32;
+
+// One image of `slic`. Clusters are numbered along bands of rows; band b holds cluster band_clusters[b] and on.
+struct SlicJob {
+  const uint8_t* image;                        // [H, W, channels]
+  int64_t channels;                            // 1 or 3
+  const uint64_t* to_xyz;                      // [3, 256] shares of X, Y, Z (21 bits each), or null: no conversion
+  const uint16_t* cube_root;                   // [8192]
+  const uint8_t* mask;                         // [H, W] 0 or 1, or null
+  int64_t height, width, pitch;
+  uint8_t* planes;                             // [H, 3, pitch]
+  uint64_t* prefix;                            // [sampled rows, W + 1] running sums, 20 bits a channel
+  int64_t row_step;                            // every so many rows are sampled
+  int64_t n_bands, n_clusters;
+  const int32_t* band_rows;                    // [n_bands + 1]
+  const int32_t* band_clusters;                // [n_bands + 1]
+  int color_shift;
+  bool adaptive;
+  const int16_t* spatial[4];                   // [-reach ... reach] cost of a pixel's distance to a centre along one
+                                               // axis, for a centre so many quarters after a pixel
+  const SlicCentre* centres;                   // [K]
+  const uint8_t* active;                       // [K] whether the cell holds a pixel of the mask
+  SlicSums* sums;                              // [3, K]: what the band above, the own and the band below add
+  SlicRun* runs;                               // [H * W]; a band's begin at its first pixel
+  int32_t* row_runs;                           // [H, 2] first and past the last run of each row
+};
+
+inline int64_t slic_samples(const SlicJob& job) {  // of the rows row_step / 2, row_step / 2 + row_step ...
+  return (job.height - job.row_step / 2 + job.row_step - 1) / job.row_step;
+}
+// First pixel of cell `i` of `n` along `extent` pixels, and the cell of pixel `x`.
+inline int64_t slic_cell_begin(int64_t i, int64_t n, int64_t extent) { return extent * i / n; }
+inline int64_t slic_cell_of(int64_t x, int64_t n, int64_t extent) { return ((x + 1) * n - 1) / extent; }
+
 }  // namespace alseg

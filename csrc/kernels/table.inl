@@ -5,4 +5,5 @@ const KernelTable table = {
     impurity_rows, edge_rows, dilate_rows, pack_values, resize_scratch, resize_rows,
     class_probs_scratch, class_probs,
     region_crf_scratch, region_crf_step,
+    slic_planes, slic_seed, slic_scratch, slic_gather, slic_assign,
 };

@@ -1,0 +1,229 @@
+#include "slic/merge.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+
+#include "common/threads.h"
+
+namespace alseg {
+namespace {
+
+int32_t find_root(int32_t* parent, int32_t i) {
+  while (parent[i] != i) i = parent[i] = parent[parent[i]];
+  return i;
+}
+
+// The root of a set is its smallest member, so that numbering roots in order numbers sets by their first pixel.
+int32_t unite(int32_t* parent, int32_t a, int32_t b) {
+  a = find_root(parent, a);
+  b = find_root(parent, b);
+  return a < b ? parent[b] = a : parent[a] = b;
+}
+
+int64_t run_end(const SlicJob& job, int64_t y, int64_t i) {
+  return i + 1 < job.row_runs[2 * y + 1] ? job.runs[i + 1].x : job.width;
+}
+
+// Unites the runs of row y with those of the same cluster above.
+void join_above(const SlicJob& job, int32_t* parent, int64_t y) {
+  int32_t above = job.row_runs[2 * y - 2], here = job.row_runs[2 * y];
+  const int32_t above_end = job.row_runs[2 * y - 1], here_end = job.row_runs[2 * y + 1];
+  while (above < above_end && here < here_end) {
+    if (job.runs[above].cluster == job.runs[here].cluster && job.runs[here].cluster >= 0) unite(parent, above, here);
+    const int64_t a = run_end(job, y - 1, above), b = run_end(job, y, here);
+    above += a <= b;
+    here += b <= a;
+  }
+}
+
+struct SmallRun {
+  int32_t component, y, run;
+};
+
+// Components and, through `parent`, the groups that they are merged into.
+struct Groups {
+  const SlicJob& job;
+  const int32_t* component;
+  std::vector<int32_t> area, cluster, parent;
+  std::vector<SmallRun> small_runs;      // of the components that begin small, by component
+  std::vector<int64_t> runs_of;          // [components + 1] their places in small_runs
+  std::vector<int32_t> next, last;       // chain of the components of a group
+  std::vector<int64_t> border;           // [components] of the group being looked at
+  std::vector<int32_t> touched;
+
+  void touch(int32_t own, int64_t run, int64_t length) {
+    const int32_t other = component[run];
+    if (other < 0) return;
+    const int32_t group = find_root(parent.data(), other);
+    if (group == own) return;
+    if (border[group] == 0) touched.push_back(group);
+    border[group] += length;
+  }
+
+  void touch_row(int32_t own, int64_t y, int64_t x0, int64_t x1) {
+    if (y < 0 || y >= job.height) return;
+    const SlicRun* const begin = job.runs + job.row_runs[2 * y];
+    const SlicRun* const end = job.runs + job.row_runs[2 * y + 1];
+    const SlicRun* run = std::upper_bound(begin, end, x0, [](int64_t x, const SlicRun& r) { return x < r.x; }) - 1;
+    for (; run < end && run->x < x1; ++run) {
+      const int64_t stop = run + 1 < end ? run[1].x : job.width;
+      touch(own, run - job.runs, std::min(stop, x1) - std::max<int64_t>(run->x, x0));
+    }
+  }
+
+  int64_t difference(int32_t a, int32_t b) const {
+    const SlicCentre &p = job.centres[cluster[a]], &q = job.centres[cluster[b]];
+    int64_t sum = 0;
+    for (int c = 0; c < 3; ++c) sum += std::abs(p.color[c] - q.color[c]);
+    return sum;
+  }
+
+  // The neighbour that `group` is to be merged into, or -1.
+  int32_t best_neighbour(int32_t group) {
+    for (int32_t c = group; c >= 0; c = next[c]) {
+      for (int64_t i = runs_of[c]; i < runs_of[c + 1]; ++i) {
+        const SmallRun& s = small_runs[i];
+        const int64_t x0 = job.runs[s.run].x, x1 = run_end(job, s.y, s.run);
+        if (s.run > job.row_runs[2 * s.y]) touch(group, s.run - 1, 1);
+        if (s.run + 1 < job.row_runs[2 * s.y + 1]) touch(group, s.run + 1, 1);
+        touch_row(group, s.y - 1, x0, x1);
+        touch_row(group, s.y + 1, x0, x1);
+      }
+    }
+    int32_t best = -1;
+    int64_t best_cost = 0;
+    for (const int32_t other : touched) {
+      const int64_t cost = merge_cost(group, other);
+      if (best < 0 || cost < best_cost || (cost == best_cost && other < best)) {
+        best = other;
+        best_cost = cost;
+      }
+      border[other] = 0;
+    }
+    touched.clear();
+    return best;
+  }
+
+  // Squared difference over shared border: like colours first, and of these the one that closes the longest edge.
+  int64_t merge_cost(int32_t group, int32_t other) const {
+    const int64_t d = difference(group, other);
+    return d * d * 256 / border[other];
+  }
+
+  // Unites groups of less than min_area pixels with a neighbour, in rounds, until none has one; whether any was.
+  bool merge_small(int64_t min_area) {
+    std::vector<int32_t> small, target;
+    bool any = false;
+    for (size_t c = 0; c < area.size(); ++c)
+      if (parent[c] == static_cast<int32_t>(c) && area[c] < min_area) small.push_back(static_cast<int32_t>(c));
+    for (bool merged = true; merged; any |= merged) {
+      merged = false;
+      target.clear();
+      for (const int32_t group : small) target.push_back(best_neighbour(group));
+      for (size_t i = 0; i < small.size(); ++i) {
+        if (target[i] < 0) continue;
+        const int32_t a = find_root(parent.data(), small[i]), b = find_root(parent.data(), target[i]);
+        if (a == b) continue;
+        const int32_t root = unite(parent.data(), a, b), child = root == a ? b : a;
+        area[root] += area[child];
+        next[last[root]] = child;
+        last[root] = last[child];
+        merged = true;
+      }
+      size_t kept = 0;
+      for (const int32_t group : small)
+        if (parent[group] == group && area[group] < min_area) small[kept++] = group;
+      small.resize(kept);
+    }
+    return any;
+  }
+};
+
+// Numbers the components of all runs by their first run; fills area and cluster.
+void number_components(const SlicJob& job, int32_t* component, Groups* groups) {
+  for (int64_t y = 0; y < job.height; ++y) {
+    for (int64_t i = job.row_runs[2 * y]; i < job.row_runs[2 * y + 1]; ++i) {
+      const SlicRun& run = job.runs[i];
+      if (run.cluster < 0) {
+        component[i] = -1;
+        continue;
+      }
+      // A parent comes before its children, so it is numbered already.
+      if (component[i] == i) {
+        component[i] = static_cast<int32_t>(groups->area.size());
+        groups->area.push_back(0);
+        groups->cluster.push_back(run.cluster);
+      } else {
+        component[i] = component[component[i]];
+      }
+      groups->area[component[i]] += static_cast<int32_t>(run_end(job, y, i) - run.x);
+    }
+  }
+}
+
+void list_small_runs(Groups* g, int64_t min_area) {
+  const SlicJob& job = g->job;
+  const size_t n = g->area.size();
+  g->runs_of.assign(n + 1, 0);
+  std::vector<SmallRun> found;
+  for (int64_t y = 0; y < job.height; ++y) {
+    for (int32_t i = job.row_runs[2 * y]; i < job.row_runs[2 * y + 1]; ++i) {
+      const int32_t c = g->component[i];
+      if (c < 0 || g->area[find_root(g->parent.data(), c)] >= min_area) continue;
+      found.push_back({c, static_cast<int32_t>(y), i});
+      ++g->runs_of[c + 1];
+    }
+  }
+  for (size_t c = 0; c < n; ++c) g->runs_of[c + 1] += g->runs_of[c];
+  g->small_runs.resize(found.size());
+  std::vector<int64_t> place(g->runs_of.begin(), g->runs_of.end() - 1);
+  for (const SmallRun& s : found) g->small_runs[place[s.component]++] = s;
+}
+
+// Merges what is smaller than min_area; then, as long as more than `most` groups are left, all but the largest ones.
+void merge_to_number(Groups* g, int64_t min_area, int64_t most) {
+  std::vector<int32_t> areas;
+  for (bool first = true;; first = false) {
+    list_small_runs(g, min_area);
+    const bool merged = g->merge_small(min_area);
+    areas.clear();
+    for (size_t c = 0; c < g->area.size(); ++c)
+      if (g->parent[c] == static_cast<int32_t>(c)) areas.push_back(g->area[c]);
+    if (static_cast<int64_t>(areas.size()) <= most || (!merged && !first)) return;
+    std::nth_element(areas.begin(), areas.begin() + most, areas.end(), std::greater<int32_t>());
+    min_area = areas[most] + 1;
+  }
+}
+
+}  // namespace
+
+void merge_segments(SlicMerge* merge, int num_threads) {
+  const SlicJob& job = *merge->job;
+  int32_t* const component = merge->component;
+  parallel_for(job.n_bands, num_threads, [&](int64_t band) {
+    for (int64_t y = job.band_rows[band]; y < job.band_rows[band + 1]; ++y) {
+      for (int32_t i = job.row_runs[2 * y]; i < job.row_runs[2 * y + 1]; ++i) component[i] = i;
+      if (y > job.band_rows[band]) join_above(job, component, y);
+    }
+  });
+  for (int64_t band = 1; band < job.n_bands; ++band) join_above(job, component, job.band_rows[band]);
+  Groups groups{job, component, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  number_components(job, component, &groups);
+  const size_t n = groups.area.size();
+  groups.parent.resize(n);
+  for (size_t c = 0; c < n; ++c) groups.parent[c] = static_cast<int32_t>(c);
+  groups.last = groups.parent;
+  groups.next.assign(n, -1);
+  groups.border.assign(n, 0);
+  merge_to_number(&groups, merge->min_area, merge->most);
+  merge->final_id.assign(n, -1);
+  merge->n_segments = 0;
+  for (size_t c = 0; c < n; ++c) {
+    const int32_t root = find_root(groups.parent.data(), static_cast<int32_t>(c));
+    if (merge->final_id[root] < 0) merge->final_id[root] = static_cast<int32_t>(merge->n_segments++);
+    merge->final_id[c] = merge->final_id[root];
+  }
+}
+
+}  // namespace alseg

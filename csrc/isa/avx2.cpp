@@ -49,6 +49,9 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
+#include "kernels/dense_crf/simplex.inl"
+#include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/sweep.inl"
 
 }  // namespace
 

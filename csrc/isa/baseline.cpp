@@ -55,6 +55,9 @@ inline bool any(vi v) {
 #include "kernels/edges.inl"
 #include "kernels/pack.inl"
 #include "kernels/resize.inl"
+#include "kernels/dense_crf/simplex.inl"
+#include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/sweep.inl"
 
 }  // namespace
 

@@ -3,4 +3,6 @@ extern const KernelTable table;
 const KernelTable table = {
     ALSEG_ISA_NAME, uncertainty_scratch, uncertainty_rows, foreground_rows, impurity_scratch,
     impurity_rows, edge_rows, dilate_rows, pack_values, resize_scratch, resize_rows,
+    crf_tile_simplices, crf_pitch, crf_collect, crf_blur_lattice, crf_blur_line, crf_penalise, crf_sweep_scratch,
+    crf_sweep_tile,
 };

@@ -119,7 +119,7 @@ def dense_crf(
     from Q = p. As in the authors' program, sums over j include the pixel itself, and each kernel is normalised.
 
     The bilateral term is filtered on a permutohedral lattice, as there, and shares its error (a kernel of the right
-    variance, some ten percent off in value); the Gaussian term on a spline grid, to about 1e-2 of the kernel's peak.
+    variance, some ten percent off in value); the Gaussian term on a spline grid, within 4 % of the peak.
 
     Args:
         image: [H, W, 3] RGB or [H, W] or [H, W, 1] grey, uint8. Not read (may be None) when `lattice` is given.

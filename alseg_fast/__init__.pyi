@@ -5,10 +5,12 @@ from .engine import PoolSummary as PoolSummary
 from .engine import Scorer as Scorer
 from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
+from .ops import CrfLattice as CrfLattice
 from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout
 from .ops import decode_regions as decode_regions
 from .ops import decode_rle as decode_rle
+from .ops import dense_crf as dense_crf
 from .ops import edge_map as edge_map
 from .ops import edge_weighted as edge_weighted
 from .ops import encode_mask as encode_mask

@@ -7,6 +7,27 @@ import numpy
 import typing
 __all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 __all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
+__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+class CrfLattice:
+    """
+    What a dense CRF knows of its image; see kernels/dense_crf.
+    """
+    def __init__(self, image: numpy.ndarray, gaussian: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex] | None, bilateral: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex] | None, symmetric: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def infer(self, source: typing.Any, unary: str, confidence: typing.Any, common_confidence: typing.SupportsFloat | typing.SupportsIndex, unsure: typing.SupportsInt | typing.SupportsIndex, clip: typing.SupportsFloat | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, clamp: typing.Any, penalty: typing.Any, n_iter: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: numpy.ndarray) -> int:
+        """
+        Fill `out`; see kernels/dense_crf/native_cpu.py.
+        """
+    @property
+    def n_slots(self) -> int:
+        """
+        Vertices, counted once for each tile that touches them.
+        """
+    @property
+    def n_vertices(self) -> int:
+        """
+        Vertices of the permutohedral lattice.
+        """
 def available_cpus() -> int:
     """
     CPUs this process may use.

@@ -32,6 +32,7 @@ def poisoned_outputs(monkeypatch):
         "region_probs",
         "region_crf",
         "slic",
+        "dense_crf",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

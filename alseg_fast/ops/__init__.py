@@ -1,5 +1,6 @@
 """Public functions, one file per operation: docstring, checks, then the operation's registry."""
 
+from .dense_crf import CrfLattice, dense_crf
 from .edges import edge_map, edge_weighted
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_cost import region_clicks, region_seconds
@@ -13,10 +14,12 @@ from .superpixels import grid_segments, slic
 from .uncertainty import uncertainty
 
 __all__ = [
+    "CrfLattice",
     "belharbi_entropy",
     "belharbi_mc_dropout",
     "decode_regions",
     "decode_rle",
+    "dense_crf",
     "edge_map",
     "edge_weighted",
     "encode_mask",

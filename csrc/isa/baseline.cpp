@@ -75,6 +75,9 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/slic/planes.inl"
 #include "kernels/slic/search.inl"
 #include "kernels/slic/runs.inl"
+#include "kernels/dense_crf/simplex.inl"
+#include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/sweep.inl"
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // The kernel table: one pointer per operation, filled once per instruction set.
 #pragma once
+#include "kernels/dense_crf/jobs.h"
 #include "kernels/jobs.h"
 
 namespace alseg {
@@ -34,6 +35,19 @@ struct KernelTable {
   int64_t (*slic_scratch)(const SlicJob&);
   void (*slic_gather)(const SlicJob&, int64_t band, float* scratch);
   void (*slic_assign)(const SlicJob&, int64_t band, float* scratch);
+  // Vertices and barycentric weights [blocks, corners, kCrfBlock] of a tile's pixels, and the list of its vertices.
+  void (*crf_tile_simplices)(const CrfSimplexJob&, const CrfTile&, CrfSlots&, uint16_t* ids, float* weights);
+  int64_t (*crf_pitch)(int64_t n_classes);  // floats of a vertex
+  void (*crf_collect)(const float* slots, const int64_t* first, const int32_t* slot, int64_t begin, int64_t end,
+                      int64_t pitch, float* values);
+  void (*crf_blur_lattice)(const float* in, const int32_t* neighbour, int64_t begin, int64_t end, int64_t pitch,
+                           float* out);
+  void (*crf_blur_line)(const float* in, int64_t length, int64_t begin, int64_t end, int64_t stride, int64_t pitch,
+                        const float* taps, int radius, float* out);
+  void (*crf_penalise)(float* values, int64_t begin, int64_t end, int64_t n_classes, int64_t pitch,
+                       const float* penalty, float* scratch);
+  int64_t (*crf_sweep_scratch)(const CrfSweep&, const CrfTile&);
+  unsigned (*crf_sweep_tile)(const CrfSweep&, const CrfTile&, float* scratch);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

@@ -6,4 +6,6 @@ const KernelTable table = {
     class_probs_scratch, class_probs,
     region_crf_scratch, region_crf_step,
     slic_planes, slic_seed, slic_scratch, slic_gather, slic_assign,
+    crf_tile_simplices, crf_pitch, crf_collect, crf_blur_lattice, crf_blur_line, crf_penalise, crf_sweep_scratch,
+    crf_sweep_tile,
 };

@@ -1,0 +1,344 @@
+// One sweep of the mean field over a tile. For each block of pixels: read what the filters give (slice), multiply the
+// exponential of it with the unary and normalise, and hand the new marginals to the filters (splat). The marginals
+// themselves are never stored but in the last sweep.
+
+// Transposes kLanes vectors in place.
+inline void transpose(vf* v) {
+#pragma GCC unroll 4
+  for (int step = 1; step < kLanes; step *= 2) {
+    vi low, high;
+    for (int i = 0; i < kLanes; ++i) {
+      low[i] = i & step ? i - step + kLanes : i;
+      high[i] = i & step ? i + kLanes : i + step;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (i & step) continue;
+      const vf a = v[i], b = v[i + step];
+      v[i] = __builtin_shuffle(a, b, low);
+      v[i + step] = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
+// [kCrfBlock pixels, pitch] -> [pitch classes, kCrfBlock]
+inline void to_planes(const float* pixels, int64_t pitch, float* planes) {
+  for (int at = 0; at < kCrfBlock; at += kLanes) {
+    for (int64_t c = 0; c < pitch; c += kLanes) {
+      vf v[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) v[i] = load(pixels + (at + i) * pitch + c);
+      transpose(v);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(planes + (c + i) * kCrfBlock + at, v[i]);
+    }
+  }
+}
+inline void to_pixels(const float* planes, int64_t pitch, float* pixels) {
+  for (int at = 0; at < kCrfBlock; at += kLanes) {
+    for (int64_t c = 0; c < pitch; c += kLanes) {
+      vf v[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) v[i] = load(planes + (c + i) * kCrfBlock + at);
+      transpose(v);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(pixels + (at + i) * pitch + c, v[i]);
+    }
+  }
+}
+
+// The first n of kCrfBlock values; the others are `rest`.
+template <typename T>
+inline void load_some(const T* from, int n, T rest, T* to) {
+  int i = 0;
+  for (; i < n; ++i) to[i] = from[i];
+  for (; i < kCrfBlock; ++i) to[i] = rest;
+}
+
+// What a block needs of its pixels.
+struct CrfPixels {
+  int64_t at;         // y W + x of the first
+  int n;              // up to kCrfBlock
+  float* planes;      // [pitch, kCrfBlock]
+};
+
+// The unary of a block as probabilities of at least `clip`, into `planes`; status bits.
+inline unsigned read_unary(const CrfSweep& job, const CrfPixels& block) {
+  const int64_t plane = job.view.height * job.view.width;
+  const int64_t classes = job.n_classes;
+  float* const p = block.planes;
+  float confidence[kCrfBlock];
+  for (int i = 0; i < kCrfBlock; ++i) confidence[i] = job.common_confidence;
+  if (job.confidence) load_some(job.confidence + block.at, block.n, 1.0f, confidence);
+  unsigned status = 0;
+  if (job.unary == CrfUnary::labels) {
+    int32_t label[kCrfBlock];
+    load_some(static_cast<const int32_t*>(job.source) + block.at, block.n, 0, label);
+    for (int i = 0; i < kCrfBlock; ++i) {
+      const bool silent = label[i] == job.unsure;
+      if (!silent && (label[i] < 0 || label[i] >= classes)) status |= kCrfBadLabel;
+      const float rest = classes > 1 ? (1.0f - confidence[i]) / static_cast<float>(classes - 1) : 1.0f;
+      for (int64_t c = 0; c < classes; ++c) {
+        p[c * kCrfBlock + i] = silent ? 1.0f / static_cast<float>(classes) : c == label[i] ? confidence[i] : rest;
+      }
+    }
+  } else {
+    const float* const source = static_cast<const float*>(job.source) + block.at;
+    const bool logits = job.unary == CrfUnary::logits;
+    for (int64_t c = 0; c < classes; ++c) {
+      load_some(source + c * plane, block.n, logits ? 0.0f : 1.0f / static_cast<float>(classes), p + c * kCrfBlock);
+    }
+    for (int at = 0; at < kCrfBlock; at += kLanes) {
+      vf largest = splat(-3e38f), sum = vf{}, check = vf{};
+      vi negative = vi{};
+      for (int64_t c = 0; c < classes; ++c) {
+        const vf value = load(p + c * kCrfBlock + at);
+        largest = vmax(largest, value);
+        check = check + value * 0.0f;  // NaN where a value is not finite
+        sum = sum + value;
+        negative |= value < vf{};
+      }
+      const vi infinite = check != check;
+      if (any(infinite)) {
+        status |= kCrfNotFinite;
+        continue;
+      }
+      if (logits) {
+        sum = vf{};
+        for (int64_t c = 0; c < classes; ++c) {
+          const vf e = exp2_of((load(p + c * kCrfBlock + at) - largest) * kLog2e);
+          store(p + c * kCrfBlock + at, e);
+          sum = sum + e;
+        }
+      } else {
+        if (any(negative)) status |= kCrfNegative;
+        const vi wrong = vabs(sum - 1.0f) > job.tolerance;
+        if (any(wrong)) status |= kCrfNotNormalised;
+      }
+      const vf trust = load(confidence + at);
+      const vf scale = logits ? trust / sum : trust, rest = (1.0f - trust) / static_cast<float>(classes);
+      for (int64_t c = 0; c < classes; ++c) {
+        store(p + c * kCrfBlock + at, load(p + c * kCrfBlock + at) * scale + rest);
+      }
+    }
+  }
+  for (int at = 0; at < kCrfBlock; at += kLanes) {
+    vf sum = vf{};
+    for (int64_t c = 0; c < classes; ++c) {
+      const vf value = vmax(load(p + c * kCrfBlock + at), splat(job.clip));
+      store(p + c * kCrfBlock + at, value);
+      sum = sum + value;
+    }
+    const vf scale = 1.0f / sum;
+    for (int64_t c = 0; c < classes; ++c) store(p + c * kCrfBlock + at, load(p + c * kCrfBlock + at) * scale);
+  }
+  return status;
+}
+
+inline void write_planes(const CrfSweep& job, const CrfPixels& block) {
+  const int64_t plane = job.view.height * job.view.width;
+  for (int64_t c = 0; c < job.n_classes; ++c) {
+    const float* const from = block.planes + c * kCrfBlock;
+    float* const to = job.out + c * plane + block.at;
+    if (block.n == kCrfBlock) {
+      std::memcpy(to, from, kCrfBlock * sizeof(float));
+    } else {
+      std::memcpy(to, from, static_cast<size_t>(block.n) * sizeof(float));
+    }
+  }
+}
+
+// planes: messages, in units of ln 2 -> marginals: unary times 2^message, normalised.
+inline void update_marginals(const CrfSweep& job, const CrfPixels& block) {
+  const int64_t plane = job.view.height * job.view.width;
+  const float* const unary = job.out + block.at;
+  float* const z = block.planes;
+  for (int at = 0; at < kCrfBlock; at += kLanes) {
+    vf largest = load(z + at);
+    for (int64_t c = 1; c < job.n_classes; ++c) largest = vmax(largest, load(z + c * kCrfBlock + at));
+    vf sum = vf{};
+    const bool whole = at + kLanes <= block.n;
+    for (int64_t c = 0; c < job.n_classes; ++c) {
+      vf p;
+      if (whole) {
+        p = load(unary + c * plane + at);
+      } else {
+        p = splat(1.0f);
+        for (int i = 0; at + i < block.n; ++i) p[i] = unary[c * plane + at + i];
+      }
+      const vf e = p * exp2_of(load(z + c * kCrfBlock + at) - largest);
+      store(z + c * kCrfBlock + at, e);
+      sum = sum + e;
+    }
+    const vf scale = 1.0f / sum;
+    for (int64_t c = 0; c < job.n_classes; ++c) store(z + c * kCrfBlock + at, load(z + c * kCrfBlock + at) * scale);
+  }
+}
+
+inline void apply_clamp(const CrfSweep& job, const CrfPixels& block) {
+  for (int i = 0; i < block.n; ++i) {
+    const int32_t fixed = job.clamp[block.at + i];
+    if (fixed < 0) continue;
+    for (int64_t c = 0; c < job.n_classes; ++c) block.planes[c * kCrfBlock + i] = c == fixed ? 1.0f : 0.0f;
+  }
+}
+
+// The place of one block among the vertices and nodes.
+struct CrfTouch {
+  const uint16_t* slots;          // [corners, kCrfBlock]
+  const float* weights;
+  const int32_t* node;            // [kCrfBlock] first node, from the tile's first
+  const float* node_weight;       // [kCrfBlock, kCrfTaps]
+  int32_t first_node;
+};
+
+// pixels[i] = weighted values of the vertices and of the row of nodes; V vectors of classes.
+template <int V, int D1, bool GRID>
+inline void slice_block(const CrfTouch& touch, int n, const float* values, const float* row, int64_t pitch,
+                        float* pixels) {
+  for (int i = 0; i < n; ++i) {
+    vf sum[V];
+    for (int v = 0; v < V; ++v) sum[v] = vf{};
+#pragma GCC unroll 6
+    for (int k = 0; k < D1; ++k) {
+      const float* const from = values + touch.slots[k * kCrfBlock + i] * pitch;
+      const float w = touch.weights[k * kCrfBlock + i];
+      for (int v = 0; v < V; ++v) sum[v] = sum[v] + w * load(from + v * kLanes);
+    }
+    if (GRID) {
+      const float* const from = row + (touch.node[i] - touch.first_node) * pitch;
+      for (int k = 0; k < kCrfTaps; ++k) {
+        const float w = touch.node_weight[i * kCrfTaps + k];
+        for (int v = 0; v < V; ++v) sum[v] = sum[v] + w * load(from + k * pitch + v * kLanes);
+      }
+    }
+    for (int v = 0; v < V; ++v) store(pixels + i * pitch + v * kLanes, sum[v]);
+  }
+}
+
+template <int V, int D1, bool GRID>
+inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64_t pitch, float* values, float* row) {
+  for (int i = 0; i < n; ++i) {
+    vf q[V];
+    for (int v = 0; v < V; ++v) q[v] = load(pixels + i * pitch + v * kLanes);
+#pragma GCC unroll 6
+    for (int k = 0; k < D1; ++k) {
+      float* const to = values + touch.slots[k * kCrfBlock + i] * pitch;
+      const float w = touch.weights[k * kCrfBlock + i];
+      for (int v = 0; v < V; ++v) store(to + v * kLanes, load(to + v * kLanes) + w * q[v]);
+    }
+    if (GRID) {
+      float* const to = row + (touch.node[i] - touch.first_node) * pitch;
+      for (int k = 0; k < kCrfTaps; ++k) {
+        const float w = touch.node_weight[i * kCrfTaps + k];
+        for (int v = 0; v < V; ++v) store(to + k * pitch + v * kLanes, load(to + k * pitch + v * kLanes) + w * q[v]);
+      }
+    }
+  }
+}
+
+template <int D1, bool GRID>
+void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsigned* status) {
+  const CrfView& view = job.view;
+  const int64_t pitch = job.pitch;
+  float* const pixels = scratch;
+  float* const planes = pixels + kCrfBlock * pitch;
+  float* const row = planes + kCrfBlock * pitch;               // filtered values of one image row's nodes
+  float* const row_sum = row + tile.node_columns * pitch;
+  float* const values = row_sum + tile.node_columns * pitch;   // the tile's copy of its vertices
+  float* const slots = job.lattice_slots + tile.first_slot * pitch;
+  float* const nodes = job.node_slots + tile.first_node * pitch;
+  const size_t vertex_bytes = static_cast<size_t>(pitch) * sizeof(float);
+  std::memset(planes, 0, kCrfBlock * vertex_bytes);
+  std::memset(pixels, 0, kCrfBlock * vertex_bytes);
+  if (D1 && job.slice) {
+    for (int64_t s = 0; s < tile.n_slots; ++s) {
+      std::memcpy(values + s * pitch, job.lattice + view.vertex_of_slot[tile.first_slot + s] * pitch, vertex_bytes);
+    }
+  }
+  if (D1 && job.splat) std::memset(slots, 0, static_cast<size_t>(tile.n_slots) * vertex_bytes);
+  if (GRID && job.splat) std::memset(nodes, 0, static_cast<size_t>(tile.node_rows * tile.node_columns) * vertex_bytes);
+
+  int64_t block_index = tile.first_block;
+  for (int64_t y = tile.y0; y < tile.y0 + tile.height; ++y) {
+    const float* const row_weight = GRID ? view.row_weight + y * kCrfTaps : nullptr;
+    if (GRID && job.slice) {
+      const float* const from = job.nodes + (view.row_node[y] * view.grid_width + tile.node_x) * pitch;
+      const int64_t below = view.grid_width * pitch;
+      for (int64_t i = 0; i < tile.node_columns * pitch; i += kLanes) {
+        store(row + i, load(from + i) * row_weight[0] + load(from + below + i) * row_weight[1] +
+                           load(from + 2 * below + i) * row_weight[2]);
+      }
+    }
+    if (GRID && job.splat) std::memset(row_sum, 0, static_cast<size_t>(tile.node_columns) * vertex_bytes);
+    for (int64_t x = 0; x < tile.width; x += kCrfBlock, ++block_index) {
+      CrfPixels block;
+      block.n = static_cast<int>(tile.width - x < kCrfBlock ? tile.width - x : kCrfBlock);
+      block.at = y * view.width + tile.x0 + x;
+      block.planes = planes;
+      CrfTouch touch{};
+      if (D1) {
+        touch.slots = view.slots + block_index * (D1 * kCrfBlock);
+        touch.weights = view.weights + block_index * (D1 * kCrfBlock);
+      }
+      if (GRID) {
+        touch.node = view.column_node + tile.x0 + x;
+        touch.node_weight = view.column_weight + (tile.x0 + x) * kCrfTaps;
+        touch.first_node = tile.node_x;
+      }
+      if (job.first) {
+        *status |= read_unary(job, block);
+        write_planes(job, block);
+      }
+      if (job.slice) {
+        int64_t c = 0;
+        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+          slice_block<2, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
+        }
+        if (c < pitch) slice_block<1, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
+        to_planes(pixels, pitch, planes);
+        update_marginals(job, block);
+      }
+      if (job.clamp) apply_clamp(job, block);
+      if (job.last) write_planes(job, block);
+      if (job.splat) {
+        for (int64_t c = job.n_classes; c < pitch; ++c) std::memset(planes + c * kCrfBlock, 0, kCrfBlock * sizeof(float));
+        to_pixels(planes, pitch, pixels);
+        int64_t c = 0;
+        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+          splat_block<2, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
+        }
+        if (c < pitch) splat_block<1, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
+      }
+    }
+    if (GRID && job.splat) {
+      for (int k = 0; k < kCrfTaps; ++k) {
+        float* const to = nodes + (view.row_node[y] - tile.node_y + k) * tile.node_columns * pitch;
+        for (int64_t i = 0; i < tile.node_columns * pitch; i += kLanes) {
+          store(to + i, load(to + i) + load(row_sum + i) * row_weight[k]);
+        }
+      }
+    }
+  }
+}
+
+int64_t crf_pitch(int64_t n_classes) { return (n_classes + kLanes - 1) / kLanes * kLanes; }
+
+int64_t crf_sweep_scratch(const CrfSweep& job, const CrfTile& tile) {
+  return (2 * kCrfBlock + 2 * tile.node_columns + tile.n_slots) * job.pitch;
+}
+
+unsigned crf_sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch) {
+  unsigned status = 0;
+  const int corners = job.view.corners;
+  if (job.view.grid) {
+    if (corners == 6) sweep_tile<6, true>(job, tile, scratch, &status);
+    else if (corners == 4) sweep_tile<4, true>(job, tile, scratch, &status);
+    else sweep_tile<0, true>(job, tile, scratch, &status);
+  } else {
+    if (corners == 6) sweep_tile<6, false>(job, tile, scratch, &status);
+    else if (corners == 4) sweep_tile<4, false>(job, tile, scratch, &status);
+    else sweep_tile<0, false>(job, tile, scratch, &status);
+  }
+  return status;
+}

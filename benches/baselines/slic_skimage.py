@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from .superpixel_signature import COMPACTNESS, N_ITER, Call, Image
 
 
 def _make(image: Image, n_segments: int, zero: bool) -> Call:
-    from skimage.segmentation import slic as segment
+    segment = import_module("skimage.segmentation").slic
 
     def call() -> Any:
         return segment(

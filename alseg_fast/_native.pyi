@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_geometry', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
 def available_cpus() -> int:
     """
     CPUs this process may use.
@@ -18,13 +18,41 @@ def current_cpu() -> int:
     """
     The CPU the calling thread runs on, or -1.
     """
+def decode_regions(texts: collections.abc.Sequence[str], out: numpy.ndarray) -> tuple[int, int]:
+    """
+    Fill `out`; see kernels/rle/native_cpu.py.
+    """
+def decode_rle(text: str, out: numpy.ndarray) -> int:
+    """
+    Fill `out`; see kernels/rle/native_cpu.py.
+    """
 def edge_map(image: typing.Any, labels: typing.Any, threshold: typing.SupportsFloat | typing.SupportsIndex, dilation: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: numpy.ndarray) -> None:
     """
     Fill `out`; see kernels/edge_map/native_cpu.py.
     """
+def encode_mask(mask: numpy.ndarray) -> str:
+    """
+    See kernels/rle/native_cpu.py.
+    """
+def encode_rle(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+    """
+    See kernels/rle/native_cpu.py.
+    """
 def foreground_moments(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], sigmoid: bool, align_corners: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, sums: typing.Any, status: typing.Any) -> None:
     """
     Fill `sums`; see kernels/foreground/native_cpu.py.
+    """
+def region_adjacency(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+    """
+    See kernels/region_geometry/native_cpu.py.
+    """
+def region_colors(image: numpy.ndarray, ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> bool:
+    """
+    Fill `out`; see kernels/region_geometry/native_cpu.py.
+    """
+def region_geometry(ids: numpy.ndarray, n_segments: typing.SupportsInt | typing.SupportsIndex, labels: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, area: typing.Any, boxes: typing.Any, perimeter: typing.Any, label_edges: typing.Any) -> bool:
+    """
+    Fill the outputs; see kernels/region_geometry/native_cpu.py.
     """
 def region_impurity(labels: numpy.ndarray, entropy: typing.Any, valid: typing.Any, n_classes: typing.SupportsInt | typing.SupportsIndex, radius: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
     """

@@ -47,3 +47,20 @@ class Uncertainty:
     valid_pixels: Array | None = None
     # What `out=` writes into again: the checked request and the arrays behind this value.
     _workspace: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class RegionGeometry:
+    """What :func:`alseg_fast.ops.region_geometry` returns, for regions 0..S - 1; lengths in pixel edges.
+
+    Attributes:
+        area: [S] int64 pixels.
+        boxes: [S, 4] int32 x, y, w, h of the smallest box; 0, 0, 0, 0 of a region without a pixel.
+        perimeter: [S] int64 edges to other regions, to pixels of no region, and to the border of the image.
+        label_edges: [S] int64 edges within the region between pixels of different labels; None without labels.
+    """
+
+    area: Array
+    boxes: Array
+    perimeter: Array
+    label_edges: Array | None = None

@@ -16,6 +16,8 @@ void register_uncertainty(py::module_& m);
 void register_foreground(py::module_& m);
 void register_neighbourhoods(py::module_& m);
 void register_resize(py::module_& m);
+void register_rle(py::module_& m);
+void register_region_geometry(py::module_& m);
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled kernels of alseg_fast. Private: call the functions of alseg_fast instead.";
@@ -34,4 +36,6 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   register_foreground(m);
   register_neighbourhoods(m);
   register_resize(m);
+  register_rle(m);
+  register_region_geometry(m);
 }

@@ -22,7 +22,7 @@ def poisoned_outputs(monkeypatch):
         return array
 
     monkeypatch.setattr(alloc, "empty", empty)
-    ops = ("uncertainty", "region_impurity", "edge_map", "foreground")
+    ops = ("uncertainty", "region_impurity", "edge_map", "foreground", "rle", "region_geometry")
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)
         monkeypatch.setattr(f"{module}.empty", empty)

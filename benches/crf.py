@@ -15,6 +15,7 @@ from . import crf_accuracy, machine
 from .crf_cases import (
     BILATERAL,
     CASES,
+    FRESH,
     GAUSSIAN,
     ITERATIONS,
     LATTICE,
@@ -59,7 +60,8 @@ SUMMARY_COLUMNS = [
 NOTES = (
     f"Gaussian: deviation {GAUSSIAN.sigma_xy:g} pixels, weight {GAUSSIAN.weight:g}; bilateral: {BILATERAL.sigma_xy:g} "
     f"pixels, {BILATERAL.sigma_rgb:g} grey levels, weight {BILATERAL.weight:g}; Potts. Times hold unaries from "
-    "probabilities, lattice and iterations; 'lattice kept' holds no lattice, 'lattice alone' nothing else.",
+    "probabilities, lattice and iterations; 'lattice kept' holds no lattice, 'lattice alone' nothing else. alseg "
+    "writes into the same memory at every call, 'fresh outputs' and all peers give a new array.",
     "pydensecrf and SimpleCRF have no setting for threads and use one. SimpleCRF gives labels alone.",
     "MiB beyond inputs: growth of a fresh process during its first call, the result included. "
     "x alseg: time divided by alseg's; below 1 the peer is faster.",
@@ -77,8 +79,7 @@ def _rivals(image: Image, probs: Probs, n_iter: int, threads: int) -> list[Rival
         return call
 
     return [
-        way(OURS, OUR_ROLE),
-        way(REUSED, OUR_ROLE),
+        *(way(name, OUR_ROLE) for name in (OURS, FRESH, REUSED)),
         Rival(LATTICE, PART, lambda: lambda: build_lattice(image, threads)),
         way(PYDENSECRF, PEER),
         Rival(PYDENSECRF_LATTICE, PART, peer_lattice),
@@ -87,11 +88,11 @@ def _rivals(image: Image, probs: Probs, n_iter: int, threads: int) -> list[Rival
 
 
 def _measure_memory(rows: list[Row], image: Image, probs: Probs, n_iter: int, threads: int) -> None:
-    """Adds `memory_mib` to the rows that have a time."""
+    """Adds `memory_mib` to the rows that have a time and a result of their own: kept memory would not count."""
     with tempfile.TemporaryDirectory(prefix="alseg-bench-") as folder:
         save_inputs(Path(folder), image, probs)
         for row in rows:
-            if row["backend"] not in WAYS or row["error"] is not None:
+            if row["backend"] not in (FRESH, PYDENSECRF, SIMPLECRF) or row["error"] is not None:
                 continue
             found = call_in_process(row["backend"], Path(folder), n_iter, threads)
             row.update(memory_mib=found.get("memory_mib"), memory_error=found["error"])
@@ -113,7 +114,7 @@ def _summarise(case: Case, n_iter: int, threads: int, rows: list[Row]) -> Row:
         "peer_ratio": find_ratio(rows, PYDENSECRF),
         "peer_min_ratio": find_ratio(rows, PYDENSECRF, "min_ratio"),
         "kept_ratio": ratio(value(PYDENSECRF, "median_ms"), value(REUSED, "median_ms")),
-        "memory_share": ratio(value(OURS, "memory_mib"), value(PYDENSECRF, "memory_mib")),
+        "memory_share": ratio(value(FRESH, "memory_mib"), value(PYDENSECRF, "memory_mib")),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,8 @@ Probs = NDArray[np.float32]
 
 SEED = 20110602
 GAUSSIAN, BILATERAL = Gaussian(), Bilateral()
-OURS, REUSED, LATTICE = "alseg", "alseg, lattice kept", "alseg, lattice alone"
+OURS, FRESH = "alseg", "alseg, fresh outputs"
+REUSED, LATTICE = "alseg, lattice kept", "alseg, lattice alone"
 PYDENSECRF, PYDENSECRF_LATTICE, SIMPLECRF = "pydensecrf", "pydensecrf, lattice alone", "SimpleCRF"
 _STEP = 16  # pixels an image side has for each logit: the resolution that networks give
 _SHARPNESS = 40.0  # grey levels by which colours of different classes differ, in deviations of the logits' noise
@@ -73,31 +75,24 @@ def random_probs(size: tuple[int, int], n_classes: int, seed: int = SEED) -> Pro
     return np.ascontiguousarray(drawn.transpose(2, 0, 1), np.float32)
 
 
-def our_call(image: Image, probs: Probs, n_iter: int, threads: int) -> Callable[[], Probs]:
-    """Lattice and iterations."""
+def our_call(image: Image, probs: Probs, n_iter: int, threads: int, *, keep: bool) -> Callable[[], Probs]:
+    """Lattice and iterations, into kept or fresh memory."""
+    out = np.empty(probs.shape, np.float32) if keep else None
 
     def call() -> Probs:
-        q: Probs = alseg.dense_crf(
-            image, probs, n_iter, gaussian=tuple(GAUSSIAN), bilateral=tuple(BILATERAL), num_threads=threads
-        )
-        return q
+        return alseg.dense_crf(image, probs, n_iter, tuple(GAUSSIAN), tuple(BILATERAL), num_threads=threads, out=out)
 
     return call
 
 
 def build_lattice(image: Image, threads: int) -> Any:
-    return alseg.CrfLattice(image, gaussian=tuple(GAUSSIAN), bilateral=tuple(BILATERAL), num_threads=threads)
+    return alseg.CrfLattice(image, tuple(GAUSSIAN), tuple(BILATERAL), num_threads=threads)
 
 
 def our_reused(image: Image, probs: Probs, n_iter: int, threads: int) -> Callable[[], Probs]:
-    """Iterations over a lattice that is kept."""
-    lattice = build_lattice(image, threads)
-
-    def call() -> Probs:
-        q: Probs = alseg.dense_crf(lattice, probs, n_iter, num_threads=threads)
-        return q
-
-    return call
+    """Iterations over a lattice that is kept, into kept memory."""
+    lattice, out = build_lattice(image, threads), np.empty(probs.shape, np.float32)
+    return lambda: alseg.dense_crf(None, probs, n_iter, lattice=lattice, num_threads=threads, out=out)
 
 
 def peer_call(target: str, image: Image, probs: Probs, n_iter: int) -> Callable[[], Any]:
@@ -110,7 +105,8 @@ def peer_call(target: str, image: Image, probs: Probs, n_iter: int) -> Callable[
 
 # Name -> function that makes the call, for a process that measures one alone.
 WAYS: dict[str, Callable[[Image, Probs, int, int], Callable[[], Any]]] = {
-    OURS: our_call,
+    OURS: partial(our_call, keep=True),
+    FRESH: partial(our_call, keep=False),
     REUSED: our_reused,
     PYDENSECRF: lambda image, probs, n_iter, _: peer_call("crf_pydensecrf:marginals", image, probs, n_iter),
     SIMPLECRF: lambda image, probs, n_iter, _: peer_call("crf_simplecrf:labels", image, probs, n_iter),

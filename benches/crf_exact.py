@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Probs = NDArray[np.floating]
 Matrix = NDArray[np.float64]
-SMALLEST = 1e-10  # probabilities are raised to this before their logarithm is taken
+SMALLEST = 1e-5  # probabilities are raised to this before their logarithm is taken, as all ways do
 
 
 class Gaussian(NamedTuple):

@@ -28,10 +28,17 @@ def region_rows(p: Prepared) -> dict[str, Any]:
     """The columns of one picture's regions, but its id, as `layout.regions_schema` has them."""
     height, width = p.segments.shape
     geometry = ops.region_geometry(p.segments, p.n, labels=p.labels)
-    pooled = {"segments": p.segments[None], "n_segments": p.n}
-    u = alseg.uncertainty(p.logits, (height, width), measures=(MEASURE,), maps=False, class_stats=True, **pooled)
+    u = alseg.uncertainty(
+        p.logits,
+        (height, width),
+        measures=(MEASURE,),
+        maps=False,
+        segments=p.segments[None],
+        n_segments=p.n,
+    )
+    pooled: Any = u.segments
     area = np.asarray(geometry.area, np.int64)
-    mean = np.asarray(u.segments[f"{MEASURE}_mean"][0], np.float32)
+    mean = np.asarray(pooled[f"{MEASURE}_mean"][0], np.float32)
     columns: dict[str, Any] = {
         "region_id": np.arange(p.n, dtype=np.int64),
         **{name: np.ascontiguousarray(geometry.boxes[:, i], np.int32) for i, name in enumerate("xywh")},

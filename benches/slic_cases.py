@@ -108,7 +108,7 @@ def count_components(labels: Segments) -> int:
     return left
 
 
-def check_segments(labels: Segments, n_segments: int, slack: float = COUNT_SLACK) -> str | None:
+def check_segments(labels: Segments, n_segments: int) -> str | None:
     """None if every segment is 4-connected, ids are 0, 1, ... in raster order and their number is about right."""
     n = int(labels.max()) + 1
     first = np.full(n, labels.size, np.int64)
@@ -118,7 +118,7 @@ def check_segments(labels: Segments, n_segments: int, slack: float = COUNT_SLACK
     parts = count_components(labels)
     if parts != n:
         return f"{n} segments have {parts} connected parts"
-    if abs(n - n_segments) > slack * n_segments:
+    if abs(n - n_segments) > COUNT_SLACK * n_segments:
         return f"{n} segments, {n_segments} were asked for"
     return None
 

@@ -18,4 +18,4 @@ Image = NDArray[np.uint8]
 Probs = NDArray[np.float32]
 Call = Callable[[], Any]
 
-SMALLEST = np.float32(1e-10)  # a probability of 0 has no logarithm
+SMALLEST = np.float32(1e-5)  # a probability of 0 has no logarithm; pydensecrf's own helper raises it to this

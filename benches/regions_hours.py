@@ -14,6 +14,7 @@ import alseg_fast as alseg
 from . import regions_selection
 from .cases import SEED, smooth_logits
 from .cases import Case as LogitCase
+from .crf_cases import OURS as OUR_CRF
 from .crf_cases import PYDENSECRF, WAYS, picture_probs
 from .pictures import Folder, get_picture
 from .regions_steps import CRF_STEPS, PLAIN, POOL_STEPS, POOLED, SLIC, Case, Prepared, make_steps, prepare
@@ -69,7 +70,7 @@ def _our_rivals(scene: Scene, work: Path) -> list[Rival]:
         return lambda: alseg.slic(image, scene.count(asked), num_threads=1)
 
     def dense() -> Callable[[], Any]:
-        return WAYS["alseg"](image, picture_probs(image, N_CLASSES), N_ITER, 1)
+        return WAYS[OUR_CRF](image, picture_probs(image, N_CLASSES), N_ITER, 1)
 
     steps = make_steps(scene.case, p, 1)
     kept = (*POOL_STEPS, PLAIN, POOLED, *CRF_STEPS)

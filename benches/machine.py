@@ -19,6 +19,7 @@ from alseg_fast import __version__, config
 _LIBRARIES = (
     *("numpy", "pillow", "simplejpeg", "pyarrow", "onnxruntime", "onnx", "torch", "triton", "scipy", "baal"),
     *("opencv-python-headless", "opencv-contrib-python-headless", "opencv-python"),
+    *("scikit-image", "fast-slic", "pydensecrf", "pydensecrf2", "SimpleCRF"),
 )
 _ALLOCATOR = re.compile(r"MALLOC_\w+|GLIBC_TUNABLES|LD_PRELOAD")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

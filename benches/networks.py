@@ -120,7 +120,7 @@ def _model(w: _Writer, side: int, n_classes: int) -> Any:
     return model
 
 
-def _prepare(data: bytes, side: int) -> NDArray[np.float32]:
+def prepare_picture(data: bytes, side: int) -> NDArray[np.float32]:
     """JPEG -> [1, 3, side, side]."""
     image = Image.open(io.BytesIO(data)).resize((side, side), Image.Resampling.BILINEAR)
     x = (np.asarray(image, np.float32) * _SCALE - np.array(_MEAN)) / np.array(_STD)
@@ -141,7 +141,7 @@ def save_mobile_network(
     session = onnxruntime.InferenceSession(
         _model(writer, side, n_classes).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    logits = np.concatenate([session.run(None, {"image": _prepare(data, side)})[0] for data in pictures])
+    logits = np.concatenate([session.run(None, {"image": prepare_picture(data, side)})[0] for data in pictures])
     gain = _LOGIT_DEVIATION / logits.std(axis=(0, 2, 3))
     weight = bias.replace("bias", "weight")
     writer.weights[weight] = (writer.weights[weight] * gain[:, None, None, None]).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -10,16 +11,42 @@ from ..errors import UsageError
 from .arguments import names, positive
 from .output import Result
 
-BENCHES = ("uncertainty", "pipeline", "memory")
-PARTS = ("single", "mc", "all")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What one benchmark has beyond --quick, --threads and --save-to: parts to run alone, and further options."""
+
+    parts: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return (*(("part",) if self.parts else ()), *self.takes)
+
+
+BENCHES = {
+    "uncertainty": Bench(parts=("single", "mc"), takes=("device",)),
+    "slic": Bench(parts=("speed", "quality"), takes=("data",)),
+    "crf": Bench(parts=("speed", "accuracy"), takes=("data",)),
+    "regions": Bench(parts=("steps", "core-hours"), takes=("data",)),
+    "pipeline": Bench(),
+    "memory": Bench(),
+}
+_USUAL = {"part": ALL, "device": "cpu", "data": None}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", default="all", choices=(*BENCHES, "all"), help="which benchmark")
+    parts = "; ".join(f"{name}: {', '.join(bench.parts)}" for name, bench in BENCHES.items() if bench.parts)
+    parser.add_argument("what", nargs="?", default=ALL, choices=(*BENCHES, ALL), help="which benchmark")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repetitions; figures are rough")
     parser.add_argument("--threads", type=_counts, default="1,2", help="thread counts to measure (CPU)")
-    parser.add_argument("--part", default="all", choices=PARTS, help="of uncertainty: one pass, MC dropout, or both")
+    parser.add_argument("--part", default=ALL, help=f"one part alone ({parts})")
     parser.add_argument("--device", default="cpu", help="of uncertainty: cpu, cuda or cuda:NUMBER")
+    parser.add_argument(
+        "--data", metavar="DIR", default=None, help="of slic, crf, regions: folder of BSDS500 pictures and drawings"
+    )
     parser.add_argument("--save-to", metavar="DIR", default=None, help="also write each result as JSON here")
 
 
@@ -28,18 +55,11 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    if arguments.what != "uncertainty":
-        for option, usual in (("part", "all"), ("device", "cpu")):
-            value = getattr(arguments, option)
-            if value != usual:
-                raise UsageError(
-                    f"bench {arguments.what}: --{option} must be {usual}; got {value!r}. "
-                    f"It is an option of alseg bench uncertainty."
-                )
-    chosen = BENCHES if arguments.what == "all" else (arguments.what,)
+    chosen = tuple(BENCHES) if arguments.what == ALL else (arguments.what,)
+    _check(arguments, [BENCHES[name] for name in chosen])
     data, texts = {}, []
     for name in chosen:
-        module, options = f"alseg_fast.benches.{name}", _options(name, arguments)
+        module, options = f"alseg_fast.benches.{name}", _options(BENCHES[name], arguments)
         if "device" in options:
             module += "_cuda"
         loaded = import_module(module)
@@ -49,10 +69,31 @@ def run(arguments: argparse.Namespace) -> Result:
     return Result(data, "\n\n".join(texts))
 
 
-def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def _check(arguments: argparse.Namespace, chosen: list[Bench]) -> None:
+    """An option that a benchmark does not have, or a part that is not one of its own, is a mistake."""
+    what = arguments.what
+    for option, usual in _USUAL.items():
+        value = getattr(arguments, option)
+        having = [name for name, bench in BENCHES.items() if option in bench.options]
+        # Of all options only --data means the same to every benchmark that has it.
+        if value == usual or what in having or (what == ALL and option == "data"):
+            continue
+        raise UsageError(
+            f"bench {what}: --{option} must be {usual or 'absent'}; got {value!r}. "
+            f"It is an option of alseg bench {', '.join(having)}."
+        )
+    if len(chosen) == 1 and arguments.part not in (*chosen[0].parts, ALL):
+        known = ", ".join((*chosen[0].parts, ALL))
+        raise UsageError(f"bench {what}: --part must be one of {known}; got {arguments.part!r}.")
+
+
+def _options(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
     """What one benchmark takes beyond the common options."""
-    if name != "uncertainty":
-        return {"threads": arguments.threads}
-    if arguments.device == "cpu":
-        return {"threads": arguments.threads, "part": arguments.part}
-    return {"device": arguments.device, "part": arguments.part}
+    options: dict[str, Any] = {}
+    if bench.parts:
+        options["part"] = arguments.part
+    if "data" in bench.takes:
+        options["data"] = arguments.data
+    if "device" in bench.takes and arguments.device != _USUAL["device"]:
+        return {**options, "device": arguments.device}
+    return {**options, "threads": arguments.threads}

@@ -15,8 +15,8 @@ from .ops import edge_map as edge_map
 from .ops import edge_weighted as edge_weighted
 from .ops import encode_mask as encode_mask
 from .ops import encode_rle as encode_rle
-from .ops import region_crf as region_crf
 from .ops import grid_segments as grid_segments
+from .ops import region_crf as region_crf
 from .ops import region_impurity as region_impurity
 from .ops import slic as slic
 from .ops import uncertainty as uncertainty

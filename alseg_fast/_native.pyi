@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
-__all__: list[str] = ['N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
-__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'edge_map', 'foreground_moments', 'region_impurity', 'resize_normalize', 'set_simd_level', 'simd_level', 'uncertainty']
+__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
 class CrfLattice:
     """
     What a dense CRF knows of its image; see kernels/dense_crf.

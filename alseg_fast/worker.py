@@ -201,6 +201,7 @@ class Worker:
                         image,
                         (picture.height, picture.width) if own else place_size,
                         self._plan,
+                        own_size=(picture.height, picture.width),
                         crf=self._config.crf,
                         cache=self._region_cache,
                         source=source,

@@ -71,16 +71,8 @@ def crf_columns(
         logits: [C, h, w] or [T, C, h, w] as the model gave them.
         segments: the regions at the size of the scores.
     """
-    probs = region_probs(logits, segments, regions.count, activation=activation, box=box)
-    probs = region_crf(
-        None,
-        regions.segments,
-        probs,
-        colors=regions.colors,
-        adjacency=regions.adjacency,
-        perimeter=regions.perimeter,
-        num_threads=1,
-    )
+    probs = region_probs(logits, segments, regions.count, activation=activation, box=box, num_threads=1)
+    probs = region_crf(None, None, probs, colors=regions.colors, adjacency=regions.adjacency, num_threads=1)
     safe = np.maximum(probs, np.finfo(np.float32).tiny)
     return {
         "crf_class": probs.argmax(axis=1).astype(np.int32),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..ops import grid_segments, region_adjacency, region_colors, region_geometry, resize_normalize, slic
+from ..ops import region_adjacency, region_colors, resize_normalize, slic
 from ..types import NO_REGIONS
 from .region_cache import RegionCache
 
@@ -23,7 +23,7 @@ class RegionPlan:
 
     Attributes:
         kind: "slic" | "slico" (superpixels; the second adapts its compactness) | "grid" (squares).
-        size: number of superpixels K, or side of a square in pixels.
+        size: number of superpixels K, or side of a square in pixels of the picture's own size.
         compactness: of slic.
     """
 
@@ -35,12 +35,9 @@ class RegionPlan:
         tail = f":{self.compactness:g}" if self.kind == "slic" and self.compactness != 10.0 else ""
         return f"{self.kind}:{self.size}{tail}"
 
-    def segments(self, image: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def superpixels(self, image: NDArray[np.uint8]) -> NDArray[np.int32]:
         """[h, w] ids 0..S-1 of [h, w, 3] uint8 RGB. A picture of fewer than K pixels has one region a pixel."""
-        height, width = image.shape[:2]
-        if self.kind == "grid":
-            return grid_segments((height, width), self.size)
-        count = min(self.size, height * width)
+        count = min(self.size, image.shape[0] * image.shape[1])
         return slic(image, count, self.compactness, adaptive=self.kind == "slico", num_threads=1)
 
 
@@ -72,14 +69,12 @@ class PictureRegions:
         count: S.
         colors: [S, 3] float32 mean RGB, or None where no CRF is wanted.
         adjacency: (pairs [E, 2], shared pixel edges [E]) of neighbours, or None.
-        perimeter: [S] pixel edges around each region, or None.
     """
 
     segments: NDArray[np.int32]
     count: int
     colors: NDArray[np.float32] | None = None
     adjacency: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
-    perimeter: NDArray[np.int64] | None = None
 
 
 def cut(
@@ -87,6 +82,7 @@ def cut(
     size: tuple[int, int],
     plan: RegionPlan,
     *,
+    own_size: tuple[int, int] | None = None,
     crf: bool = False,
     cache: RegionCache | None = None,
     source: Any = None,
@@ -97,31 +93,35 @@ def cut(
         image: [h, w, 3] uint8 RGB, upright.
         size: (height, width) of the scores; regions have this size, or the picture's own along an axis where that
             is smaller, so that enlarging them loses none.
+        own_size: (height, width) of the picture, where `image` has been decoded smaller.
         crf: also gather what the region CRF needs.
         cache: where superpixels of earlier runs are kept.
         source: bytes or array that the picture came from: with the plan and the size, the key in the cache.
     """
     shape = (min(size[0], image.shape[0]), min(size[1], image.shape[1]))
     segments = key = None
-    if cache is not None and plan.kind != "grid":
+    if plan.kind == "grid":
+        segments = _squares(own_size or (image.shape[0], image.shape[1]), shape, plan.size)
+    elif cache is not None:
         key = cache.key(source, shape, str(plan))
         segments = cache.load(key, shape)
     if segments is None or crf:
         small = image if image.shape[:2] == shape else _shrink(image, shape)
     if segments is None:
-        segments = plan.segments(small)
+        segments = plan.superpixels(small)
         if cache is not None and key is not None:
             cache.store(key, segments)
     count = int(segments.max()) + 1
     if not crf:
         return PictureRegions(segments, count)
-    return PictureRegions(
-        segments,
-        count,
-        region_colors(small, segments, count),
-        region_adjacency(segments, count),
-        region_geometry(segments, count, num_threads=1).perimeter,
-    )
+    return PictureRegions(segments, count, region_colors(small, segments, count), region_adjacency(segments, count))
+
+
+def _squares(own: tuple[int, int], shape: tuple[int, int], side: int) -> NDArray[np.int32]:
+    """[h, w] ids of squares of the picture's own pixels; those that no pixel of this size falls into have no id."""
+    rows, columns = (_nearest(o, n) // side for o, n in zip(own, shape, strict=True))
+    row, column = (np.unique(cells, return_inverse=True)[1] for cells in (rows, columns))
+    return (row[:, None] * (int(column[-1]) + 1) + column).astype(np.int32)
 
 
 def _shrink(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -68,7 +68,13 @@ def test_regions_do_not_change_the_scores(tiny_model, pool, tmp_path):
     alseg.Scorer(tiny_model, measures=BOTH).score_pool(pool, tmp_path / "bare")
     alseg.Scorer(tiny_model, measures=BOTH, regions="slic:12").score_pool(pool, tmp_path / "run")
     bare, run = open_run(tmp_path / "bare").scores(), open_run(tmp_path / "run").scores()
-    assert bare.equals(run)
+    for name in bare.column_names:
+        # what is asked of the kernel at once decides its order of operations, and so the last bits
+        one, other = ([v for v in t.column(name).combine_chunks().to_pylist()] for t in (bare, run))
+        if name in ("image_id", "uri", "phash"):
+            assert one == other
+        else:
+            np.testing.assert_allclose(np.array(one, float), np.array(other, float), atol=2e-6)
     with pytest.raises(RunError, match="has no regions; score the pool with --regions"):
         open_run(tmp_path / "bare").region_parts()
 

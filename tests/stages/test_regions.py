@@ -57,6 +57,18 @@ def test_regions_have_the_size_of_the_scores_or_the_pictures_own_where_that_is_s
         assert cut(image, size, RegionPlan("slic", 12)).segments.shape == shape
 
 
+def test_squares_are_counted_in_pixels_of_the_picture():
+    image = draw_picture(0, (40, 60))
+    whole = cut(image, (40, 60), RegionPlan("grid", 20)).segments
+    np.testing.assert_array_equal(whole, np.arange(6).reshape(2, 3).repeat(20, 0).repeat(20, 1))
+    # at half the size they have half the side, also where the picture was decoded smaller
+    half = cut(image[::2, ::2], (20, 30), RegionPlan("grid", 20), own_size=(40, 60)).segments
+    np.testing.assert_array_equal(enlarge(half, (40, 60)), whole)
+    # squares smaller than a pixel of the scores join
+    tiny = cut(image, (4, 6), RegionPlan("grid", 1))
+    assert tiny.count == 24
+
+
 @pytest.mark.parametrize("kind", ["slic", "slico", "grid"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3)])
 def test_tiny_pictures_have_regions_too(kind, size):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..ops import decode_rle
+from .batch import batch_facts
 
 _OUTLINE = np.array([255, 214, 0], np.uint8)
 _THUMB_SIDE = 256  # outlines are this many times finer than the picture's longer side
@@ -27,17 +28,18 @@ def by_image(batch: pa.Table) -> tuple[pa.Table, dict[str, list[str]]]:
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in batch.sort_by("rank").to_pylist():
         parts.setdefault(row["image_id"], []).append(row)
-    rows = [_joined(picks) for picks in parts.values()]
+    unit = batch_facts(batch).get("unit", "")
+    rows = [_joined(picks, "" if unit == "regions" else f", {{:,.6g}} {unit}") for picks in parts.values()]
     masks = {name: [row["rle"] for row in picks if row["rle"] is not None] for name, picks in parts.items()}
     return pa.Table.from_pylist(rows, batch.schema), masks
 
 
-def _joined(picks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _joined(picks: Sequence[Mapping[str, Any]], spent: str) -> dict[str, Any]:
     first = dict(picks[0])
     if first["region_id"] is None:
         return first
     cost = sum(pick["cost"] for pick in picks)
-    regions = f"{len(picks)} region{'s' if len(picks) > 1 else ''} for {cost:,.6g}; the first: {first['reason']}"
+    regions = f"{len(picks)} region{'s' if len(picks) > 1 else ''}{spent.format(cost)}; the first: {first['reason']}"
     return {**first, "region_id": None, "cost": cost, "reason": regions}
 
 

@@ -70,7 +70,7 @@ def test_regions_do_not_change_the_scores(tiny_model, pool, tmp_path):
     bare, run = open_run(tmp_path / "bare").scores(), open_run(tmp_path / "run").scores()
     for name in bare.column_names:
         # what is asked of the kernel at once decides its order of operations, and so the last bits
-        one, other = ([v for v in t.column(name).combine_chunks().to_pylist()] for t in (bare, run))
+        one, other = (t.column(name).combine_chunks().to_pylist() for t in (bare, run))
         if name in ("image_id", "uri", "phash"):
             assert one == other
         else:

@@ -80,6 +80,14 @@ def test_long_runs():
     np.testing.assert_array_equal(alseg.decode_rle(text, mask.shape), mask)
 
 
+@pytest.mark.parametrize("width", [256, 511, 512])
+def test_label_maps_of_any_width(width):
+    ids = patches(np.random.default_rng(5), (70, width), 25, 9)
+    np.testing.assert_array_equal(alseg.decode_regions(alseg.encode_rle(ids, 25), ids.shape), ids)
+    with pytest.raises(DataError, match="earlier one"):
+        alseg.decode_regions([alseg.encode_mask(ids >= 0), alseg.encode_mask(ids == 3)], ids.shape)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -59,6 +59,18 @@ def test_strings_are_those_of_pycocotools(seed):
     assert alseg.encode_rle(ids, 30) == expected
 
 
+def test_real_annotations(real_data):
+    from PIL import Image
+
+    for path in sorted((real_data / "camvid" / "testannot").glob("*.png"))[::20]:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+        strings = alseg.encode_rle(labels, 12)
+        np.testing.assert_array_equal(alseg.decode_regions(strings, labels.shape), labels)
+        with use_backend("reference"):
+            assert strings == alseg.encode_rle(labels, 12)
+
+
 def test_views_and_missing_ids():
     ids = patches(np.random.default_rng(0), (40, 60), 9, 4)
     np.testing.assert_array_equal(alseg.decode_regions(alseg.encode_rle(ids.T, 9), (60, 40)), ids.T)

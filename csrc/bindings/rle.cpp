@@ -65,7 +65,7 @@ int decode_rle(const std::string& text, const py::array& out) {
   auto* const mask = reinterpret_cast<uint8_t*>(bindings::writable<bool>(out, "out", shape, 'b'));
   py::gil_scoped_release nogil;
   std::fill_n(mask, shape[0] * shape[1], uint8_t{0});
-  return static_cast<int>(alseg::decode_rle(text, shape[0], shape[1], uint8_t{1}, mask));
+  return static_cast<int>(alseg::decode_rle(text, shape[0], shape[1], uint8_t{1}, shape[1], mask));
 }
 
 // Fills out [H, W] with the index of the string that each pixel belongs to, or -1. Returns the fault and the string
@@ -75,13 +75,24 @@ std::pair<int, int64_t> decode_regions(const std::vector<std::string>& texts, co
   if (texts.size() > INT32_MAX) throw py::value_error("too many strings");
   int32_t* const ids = bindings::writable<int32_t>(out, "out", shape, 'i');
   py::gil_scoped_release nogil;
-  std::fill_n(ids, shape[0] * shape[1], int32_t{-1});
+  // Columns are written: at a distance of whole pages, their pixels would fight for the same few places of the cache.
+  const int64_t height = shape[0], width = shape[1], pitch = width % 256 == 0 ? width + 16 : width;
+  thread_local std::vector<int32_t> apart;
+  int32_t* map = ids;
+  if (pitch != width) {
+    apart.resize(static_cast<size_t>(height * pitch));
+    map = apart.data();
+  }
+  std::fill_n(map, height * pitch, int32_t{-1});
   for (size_t i = 0; i < texts.size(); ++i) {
     bool overlap = false;
     const alseg::RleFault fault =
-        alseg::decode_rle(texts[i], shape[0], shape[1], static_cast<int32_t>(i), int32_t{-1}, ids, &overlap);
+        alseg::decode_rle(texts[i], height, width, static_cast<int32_t>(i), int32_t{-1}, pitch, map, &overlap);
     if (fault != alseg::RleFault::none || overlap) return {static_cast<int>(fault), static_cast<int64_t>(i)};
   }
+  if (map != ids)
+    for (int64_t y = 0; y < height; ++y) std::copy_n(map + y * pitch, width, ids + y * width);
+  if (apart.capacity() > (size_t{1} << 22)) std::vector<int32_t>().swap(apart);
   return {0, -1};
 }
 

@@ -59,6 +59,18 @@ def test_strings_are_those_of_pycocotools(seed):
     assert alseg.encode_rle(ids, 30) == expected
 
 
+def test_real_annotations(real_data):
+    from PIL import Image
+
+    for path in sorted((real_data / "camvid" / "testannot").glob("*.png"))[::20]:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+        strings = alseg.encode_rle(labels, 12)
+        np.testing.assert_array_equal(alseg.decode_regions(strings, labels.shape), labels)
+        with use_backend("reference"):
+            assert strings == alseg.encode_rle(labels, 12)
+
+
 def test_views_and_missing_ids():
     ids = patches(np.random.default_rng(0), (40, 60), 9, 4)
     np.testing.assert_array_equal(alseg.decode_regions(alseg.encode_rle(ids.T, 9), (60, 40)), ids.T)
@@ -78,6 +90,14 @@ def test_long_runs():
     with use_backend("reference"):
         assert text == alseg.encode_mask(mask)
     np.testing.assert_array_equal(alseg.decode_rle(text, mask.shape), mask)
+
+
+@pytest.mark.parametrize("width", [256, 511, 512])
+def test_label_maps_of_any_width(width):
+    ids = patches(np.random.default_rng(5), (70, width), 25, 9)
+    np.testing.assert_array_equal(alseg.decode_regions(alseg.encode_rle(ids, 25), ids.shape), ids)
+    with pytest.raises(DataError, match="earlier one"):
+        alseg.decode_regions([alseg.encode_mask(ids >= 0), alseg.encode_mask(ids == 3)], ids.shape)
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,15 @@ class Band {
   // The weights of the small pixels in one run: sums over the run's pixels, from prefix sums.
   void spread(const PooledRun& run) {
     const int64_t last = job_.x_index[run.end - 1];
+    double carried = 0.0;  // what the small pixel before gives to this one
     for (int64_t k = job_.x_index[run.first]; k <= last; ++k) {
       const int32_t from = std::max(run.first, cell_begin_[static_cast<size_t>(k)]);
       const int32_t to = std::min(run.end, cell_begin_[static_cast<size_t>(k + 1)]);
       const double right = right_[static_cast<size_t>(to)] - right_[static_cast<size_t>(from)];
-      add(k, static_cast<double>(to - from) - right, run.below);
-      if (k + 1 < job_.in_w) add(k + 1, right, run.below);
+      add(k, static_cast<double>(to - from) - right + carried, run.below);
+      carried = right;
     }
+    if (last + 1 < job_.in_w) add(last + 1, carried, run.below);
   }
 
   // A region has few small pixels in one band: their sum loses nothing in 32 bits that the sum of bands would keep.

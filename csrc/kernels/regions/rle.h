@@ -23,9 +23,11 @@ void encode_rle(const uint8_t* mask, int64_t height, int64_t width, RleStrings* 
 
 enum class RleFault : int { none, character, truncated, count, total };
 
-// Writes `value` where the mask is 1. With `overlap`, sets it where a pixel to be written is not `empty`.
-RleFault decode_rle(const std::string& text, int64_t height, int64_t width, uint8_t value, uint8_t* out);
-RleFault decode_rle(const std::string& text, int64_t height, int64_t width, int32_t value, int32_t empty, int32_t* out,
-                    bool* overlap);
+// Writes `value` where the mask is 1, into rows that are `pitch` apart. With `overlap`, sets it where a pixel to be
+// written is not `empty`.
+RleFault decode_rle(const std::string& text, int64_t height, int64_t width, uint8_t value, int64_t pitch,
+                    uint8_t* out);
+RleFault decode_rle(const std::string& text, int64_t height, int64_t width, int32_t value, int32_t empty,
+                    int64_t pitch, int32_t* out, bool* overlap);
 
 }  // namespace alseg

@@ -36,11 +36,11 @@ RleFault for_each_run(const std::string& text, int64_t pixels, const Fill& fill)
 
 // Calls span(first, n) for the stretches of row-major memory that pixels [start, end) of the column-major order are.
 template <typename Span>
-void for_each_span(int64_t start, int64_t end, int64_t height, int64_t width, const Span& span) {
+void for_each_span(int64_t start, int64_t end, int64_t height, int64_t pitch, const Span& span) {
   // Pixels that lie in one column, or in two with less than a column between them.
   const auto column = [&](int64_t from, int64_t to) {
     for (int64_t x = from / height, y = from % height; from < to; ++from) {
-      span(y * width + x, 1);
+      span(y * pitch + x, 1);
       if (++y == height) {
         y = 0;
         ++x;
@@ -50,22 +50,23 @@ void for_each_span(int64_t start, int64_t end, int64_t height, int64_t width, co
   const int64_t first = (start + height - 1) / height, last = end / height;  // whole columns
   if (first >= last) return column(start, end);
   column(start, first * height);
-  for (int64_t y = 0; y < height; ++y) span(y * width + first, last - first);
+  for (int64_t y = 0; y < height; ++y) span(y * pitch + first, last - first);
   column(last * height, end);
 }
 
 }  // namespace
 
-RleFault decode_rle(const std::string& text, int64_t height, int64_t width, uint8_t value, uint8_t* out) {
+RleFault decode_rle(const std::string& text, int64_t height, int64_t width, uint8_t value, int64_t pitch,
+                    uint8_t* out) {
   return for_each_run(text, height * width, [&](int64_t start, int64_t end) {
-    for_each_span(start, end, height, width, [&](int64_t first, int64_t n) { std::fill_n(out + first, n, value); });
+    for_each_span(start, end, height, pitch, [&](int64_t first, int64_t n) { std::fill_n(out + first, n, value); });
   });
 }
 
-RleFault decode_rle(const std::string& text, int64_t height, int64_t width, int32_t value, int32_t empty, int32_t* out,
-                    bool* overlap) {
+RleFault decode_rle(const std::string& text, int64_t height, int64_t width, int32_t value, int32_t empty,
+                    int64_t pitch, int32_t* out, bool* overlap) {
   return for_each_run(text, height * width, [&](int64_t start, int64_t end) {
-    for_each_span(start, end, height, width, [&](int64_t first, int64_t n) {
+    for_each_span(start, end, height, pitch, [&](int64_t first, int64_t n) {
       for (int64_t i = first; i < first + n; ++i) {
         *overlap |= out[i] != empty;
         out[i] = value;

@@ -66,8 +66,8 @@ class NoValues:
 class EntropyValues:
     """The entropy in nats, as the 8-bit heatmap of the RUN has it.
 
-    A heatmap at the resolution of the model is enlarged to the picture's own size, bilinearly (Pillow), and
-    rounded to its 8 bits again.
+    A heatmap at the resolution of the model is brought to the picture's own size bilinearly (by Pillow, which
+    averages where that is smaller), and rounded to its 8 bits again.
     """
 
     def __init__(self, run: Run) -> None:
@@ -86,8 +86,8 @@ class EntropyValues:
         if heat.dtype != np.uint8:
             raise RunError(f"heatmap {path} must have 8 bits; got 16; {_SCORE_AGAIN}")
         if heat.shape != image.size:
-            enlarged = Image.fromarray(heat).resize((image.width, image.height), Image.Resampling.BILINEAR)
-            heat = np.asarray(enlarged)
+            resized = Image.fromarray(heat).resize((image.width, image.height), Image.Resampling.BILINEAR)
+            heat = np.asarray(resized)
         return heat.astype(np.uint16)
 
 

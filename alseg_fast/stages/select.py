@@ -77,7 +77,7 @@ def select(
             "random-superpixels". The last two of these need a RUN scored with --crf, see `options`.
             "entropy-pixels", "entropy-edge" (entropy, edges weighted), "random-pixels": unit "pixels". The first
             two read the RUN's heatmaps and label maps (scored with --maps); heatmaps of the model's resolution
-            are enlarged bilinearly to the picture's own size. Exactly as many pixels as the budget says.
+            are resized bilinearly to the picture's own size. Exactly as many pixels as the budget says.
         measure: any numeric column of the scores, or of the regions. Null and NaN are never selected.
         options: settings of the region and pixel strategies; None: the defaults of `SelectOptions`.
         exclude: a file (str or Path: an earlier batch, a manifest, a text list of ids), or an iterable of ids

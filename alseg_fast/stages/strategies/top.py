@@ -21,13 +21,18 @@ class Shortlist:
     Order: score falling, then the hash `tie` rising, then image_id and region_id. Rows are taken in this
     order until the first that the budget no longer covers; no later row can bring back one beyond that point,
     which is why the rest may be forgotten.
+
+    Args:
+        budget: what the rows may cost together.
+        among: how many shortlists are kept at the same time, each with its part of the spare memory.
     """
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, among: int = 1) -> None:
         self._budget = budget
+        self._slack = _SLACK_ROWS // among
         self._tables: list[pa.Table] = []
         self._rows = 0
-        self._cut_at = _SLACK_ROWS
+        self._cut_at = self._slack
         self._threshold = -np.inf
 
     def add(self, table: pa.Table, scores: npt.NDArray[np.float64]) -> None:
@@ -59,7 +64,7 @@ class Shortlist:
             self._threshold = float(score[order[count - 1]])
         self._tables = [table.combine_chunks()]
         self._rows = table.num_rows
-        self._cut_at = 2 * self._rows + _SLACK_ROWS
+        self._cut_at = 2 * self._rows + self._slack
 
     def ranked(self) -> pa.Table | None:
         """The rows the budget pays for, best first; None if there are none."""

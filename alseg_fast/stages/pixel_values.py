@@ -103,12 +103,12 @@ class EdgeWeightedValues:
         weighted = edge_weighted(plain, edges, weight=options.edge_weight, mode=options.edge_mode)
         values, level = np.unique(weighted, return_inverse=True)
         self.values = values.astype(np.float64)
-        self._level = level.reshape(plain.shape).astype(np.uint16)  # [edge, grey]
+        self._level = level.reshape(-1).astype(np.uint16)  # [edge * 256 + grey]
 
     def levels(self, image: PoolImage) -> NDArray[np.uint16]:
         grey = self._entropy.levels(image)
-        leveled: NDArray[np.uint16] = self._level[self._edges(image).astype(np.intp), grey]
-        return leveled
+        grey += self._edges(image).astype(np.uint16) << 8
+        return np.asarray(self._level.take(grey), np.uint16)
 
     def _edges(self, image: PoolImage) -> NDArray[np.bool_]:
         options = self._options

@@ -72,9 +72,9 @@ def select(
         strategy:
             "top" (highest values of `measure`), "random", or a measure of the RUN ("entropy" is the top of
             entropy_mean, or of `measure` where that is another column of the same measure): images or regions.
-            "superpixel": regions by `measure`; "superpixel-crf": regions by crf_entropy, the entropy after the
-            region CRF; "class-superpixel-crf": the same with the budget split over the classes (crf_class);
-            "random-superpixels". The last two of these need a RUN scored with --crf, see `options`.
+            "superpixel": regions by `measure`; "random-superpixels"; "superpixel-crf": regions by crf_entropy, the
+            entropy after the region CRF; "class-superpixel-crf": the same with the budget split over the classes
+            after the CRF (crf_class). The last two need a RUN scored with --crf; see `SelectOptions`.
             "entropy-pixels", "entropy-edge" (entropy, edges weighted), "random-pixels": unit "pixels". The first
             two read the RUN's heatmaps and label maps (scored with --maps); heatmaps of the model's resolution
             are resized bilinearly to the picture's own size. Exactly as many pixels as the budget says.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 
 from .batch import Facts
 from .budget import Budget, Tally
@@ -55,6 +56,22 @@ def selection_facts(
     if plan.name in _SETTINGS:
         facts |= {name: value for name, value in asdict(options).items() if name.startswith(_SETTINGS[plan.name])}
     return facts
+
+
+def repeat_options(facts: Mapping[str, object]) -> list[str]:
+    """The options of `alseg select` that repeat a selection, without --out; [] where the facts do not tell.
+
+    What was excluded or ignored is not among the facts.
+    """
+    if not {"budget", "unit", "strategy", "measure", "seed"} <= facts.keys():
+        return []
+    words = [
+        word for key in ("budget", "unit", "strategy", "measure", "seed") for word in (f"--{key}", str(facts[key]))
+    ]
+    if facts.get("budget_scope") == "image":
+        words.append("--per-image")
+    settings = [field.name for field in fields(SelectOptions) if field.name in facts]
+    return words + [word for name in settings for word in (f"--{name.replace('_', '-')}", str(facts[name]))]
 
 
 def tell(

@@ -111,7 +111,7 @@ def _encode(image: PoolImage, numbers: NDArray[np.int64]) -> str:
 
 def _sum_above(request: PixelRequest, levels: NDArray[np.uint16], last: int) -> float:
     counts = np.bincount(levels, minlength=len(request.values.values))[last + 1 :]
-    return float(np.dot(counts, request.values.values[last + 1 :]))
+    return float((counts * request.values.values[last + 1 :]).sum())
 
 
 def _is_draw(request: PixelRequest) -> bool:
@@ -128,7 +128,10 @@ def _pick_per_image(request: PixelRequest) -> tuple[list[_Pick], Tally]:
     for image, numbers, levels in request.pixels():
         tally.count += 1
         tally.total += len(numbers)
-        amount = int(min(request.budget.amount(len(numbers)), len(numbers)))
+        asked = request.budget.amount(len(numbers))
+        tally.images += 1
+        tally.exhausted += asked > len(numbers)
+        amount = int(min(asked, len(numbers)))
         if amount == 0:
             continue
         last, need = _last_level(np.bincount(levels, minlength=len(request.values.values)), amount)

@@ -119,12 +119,11 @@ def select(
         label = f"random draw (seed {seed})" if plan.column == "draw" else plan.name.replace("-pixels", "")
         values = pixel_values(opened, plan.name, settings)
         picks, tally = pick_pixels(PixelRequest(opened, values, asked, excluded, never, seed, label))
-        ranking: Ranking | None = None
     else:
-        picks, tally, ranking = _pick(opened, plan, plan.chooser, asked, excluded, never, seed, settings)
+        picks, tally = _pick(opened, plan, plan.chooser, asked, excluded, never, seed, settings)
     excluded.parts.met_pixels = never.met
     facts = selection_facts(opened, plan, asked, settings, picks, tally, excluded, seed)
-    tell(asked, picks, tally, facts, ranking, excluded)
+    tell(asked, picks, tally, facts, excluded)
     batch = batch_table(picks, facts)
     if masks is not None:
         write_masks(opened, batch, masks)
@@ -158,8 +157,8 @@ def _pick(
     never: NeverBuy,
     seed: int,
     options: SelectOptions,
-) -> tuple[Picks, Tally, Ranking | None]:
-    """The picks of a strategy, what there was to choose from, and the ranking if it is not the strategy's own."""
+) -> tuple[Picks, Tally]:
+    """The picks of a strategy, and what there was to choose from."""
     ranked_by = plan.column if plan.ranks else None
     tally = Tally()
     counted = budget.scope == "pool" and (budget.is_share or plan.by is not None)
@@ -189,7 +188,9 @@ def _pick(
     columns = [*chooser.columns(request), *([plan.by] if plan.by is not None else [])]
     stream = _stream(run, plan, budget.unit, columns, excluded, never, seed, True)
     picks = chooser.pick(stream if counted else tally.watch(stream, ranked_by), request)
-    return picks, tally, ranking
+    if isinstance(ranking, PerImage | PerImageAndClass):
+        tally.images, tally.exhausted = ranking.images, ranking.exhausted
+    return picks, tally
 
 
 def _stream(

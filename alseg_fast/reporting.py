@@ -26,7 +26,8 @@ from .stages.report_html import ReportSummary
 from .stages.run_layout import POOL_ARROW
 from .stages.run_pool import read_pool
 from .stages.score import LABELS
-from .stages.select import read_batch
+from .stages.select import batch_facts, read_batch
+from .stages.selection_facts import repeat_options
 from .stages.store import Run, open_run
 
 __all__ = ["ReportSummary", "make_report"]
@@ -167,13 +168,8 @@ def commands(info: Mapping[str, Any], table: pa.Table | None) -> list[str]:
     if config.get("maps"):
         score.append("--maps")
     lines = [shlex.join(score)]
-    facts = {k.decode(): v.decode() for k, v in ((table.schema.metadata or {}) if table is not None else {}).items()}
-    if "budget" in facts:
-        picks = ["alseg", "select", "RUN", "--out", "BATCH.parquet"]
-        for key in ("budget", "unit", "strategy", "measure", "seed"):
-            if value := facts.get(key):
-                picks += ["--" + key, value]
-        lines.append(shlex.join(picks))
+    if table is not None and (options := repeat_options(batch_facts(table))):
+        lines.append(shlex.join(["alseg", "select", "RUN", "--out", "BATCH.parquet", *options]))
     report = ["alseg", "report", "RUN", "--out", "report.html"]
     if table is not None:
         report += ["--batch", "BATCH.parquet"]

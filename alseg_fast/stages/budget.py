@@ -95,6 +95,8 @@ class Tally:
         count: candidates that can be ranked.
         total: their costs together.
         smallest, largest: cost of the cheapest and the dearest of them.
+        images, exhausted: with a budget in each image: images that had candidates, and those of them that had less
+            than the budget.
         class_costs, class_areas: class id -> the same by class, where the stream has classes.
         class_largest: class id -> cost of its dearest candidate.
     """
@@ -103,6 +105,8 @@ class Tally:
     total: float = 0.0
     smallest: float = math.inf
     largest: float = 0.0
+    images: int = 0
+    exhausted: int = 0
     class_costs: dict[int, float] = field(default_factory=dict)
     class_areas: dict[int, float] = field(default_factory=dict)
     class_largest: dict[int, float] = field(default_factory=dict)

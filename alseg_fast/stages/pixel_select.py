@@ -55,8 +55,10 @@ class PixelRequest:
         for image in self.images():
             never = self.never.mask(image.image_id, image.size)
             levels = self.values.levels(image).reshape(-1)
-            numbers = np.arange(levels.size) if never is None else np.flatnonzero(~never.reshape(-1))
-            if len(numbers):
+            if never is None:
+                yield image, np.arange(levels.size), levels
+            elif not never.all():
+                numbers = np.flatnonzero(~never.reshape(-1))
                 yield image, numbers, levels[numbers]
 
 
@@ -109,7 +111,7 @@ def _encode(image: PoolImage, numbers: NDArray[np.int64]) -> str:
 
 def _sum_above(request: PixelRequest, levels: NDArray[np.uint16], last: int) -> float:
     counts = np.bincount(levels, minlength=len(request.values.values))[last + 1 :]
-    return float(np.dot(counts, request.values.values[last + 1 :]))
+    return float((counts * request.values.values[last + 1 :]).sum())
 
 
 def _is_draw(request: PixelRequest) -> bool:
@@ -126,13 +128,16 @@ def _pick_per_image(request: PixelRequest) -> tuple[list[_Pick], Tally]:
     for image, numbers, levels in request.pixels():
         tally.count += 1
         tally.total += len(numbers)
-        amount = int(min(request.budget.amount(len(numbers)), len(numbers)))
+        asked = request.budget.amount(len(numbers))
+        tally.images += 1
+        tally.exhausted += asked > len(numbers)
+        amount = int(min(asked, len(numbers)))
         if amount == 0:
             continue
         last, need = _last_level(np.bincount(levels, minlength=len(request.values.values)), amount)
         tied = numbers[levels == last]
         hashes = _hashes(image, tied)
-        order = np.argsort(hashes, kind="stable")[:need]
+        order = _lowest(hashes, need)
         bought = np.concatenate([numbers[levels > last], tied[order]])
         sure = _draws(np.sort(hashes[order])) if _is_draw(request) else _sum_above(request, levels, last)
         picks.append(_Pick(image, len(numbers), _encode(image, bought), sure, need, amount))
@@ -175,11 +180,28 @@ def _draw(request: PixelRequest, last: int, need: int) -> _Draw:
     for image, numbers, levels in request.pixels():
         tied = numbers[levels == last]
         if len(tied):
-            places, counts = np.unique((_hashes(image, tied) >> _SHIFT).astype(np.int64), return_counts=True)
-            histogram[places] += counts
+            _count(histogram, (_hashes(image, tied) >> _SHIFT).astype(np.int64))
     paid = np.cumsum(histogram)
     place = int(np.searchsorted(paid, need, side="left"))
     return _Draw(place, need - int(paid[place] - histogram[place]))
+
+
+def _count(histogram: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+    """histogram[place] += 1 for each of them; few are sorted, many are counted over the whole length."""
+    if len(places) * 16 < len(histogram):
+        found, counts = np.unique(places, return_counts=True)
+        histogram[found] += counts
+    else:
+        histogram += np.bincount(places, minlength=len(histogram))
+
+
+def _lowest(hashes: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """Indices of the `count` lowest hashes, 1 <= count; of equal ones the first."""
+    if count >= len(hashes):
+        return np.arange(len(hashes))
+    limit = np.partition(hashes, count - 1)[count - 1]
+    below = np.flatnonzero(hashes < limit)
+    return np.concatenate([below, np.flatnonzero(hashes == limit)[: count - len(below)]])
 
 
 def _buy(

@@ -66,8 +66,8 @@ class NoValues:
 class EntropyValues:
     """The entropy in nats, as the 8-bit heatmap of the RUN has it.
 
-    A heatmap at the resolution of the model is enlarged to the picture's own size, bilinearly (Pillow), and
-    rounded to its 8 bits again.
+    A heatmap at the resolution of the model is brought to the picture's own size bilinearly (by Pillow, which
+    averages where that is smaller), and rounded to its 8 bits again.
     """
 
     def __init__(self, run: Run) -> None:
@@ -86,8 +86,8 @@ class EntropyValues:
         if heat.dtype != np.uint8:
             raise RunError(f"heatmap {path} must have 8 bits; got 16; {_SCORE_AGAIN}")
         if heat.shape != image.size:
-            enlarged = Image.fromarray(heat).resize((image.width, image.height), Image.Resampling.BILINEAR)
-            heat = np.asarray(enlarged)
+            resized = Image.fromarray(heat).resize((image.width, image.height), Image.Resampling.BILINEAR)
+            heat = np.asarray(resized)
         return heat.astype(np.uint16)
 
 
@@ -103,12 +103,12 @@ class EdgeWeightedValues:
         weighted = edge_weighted(plain, edges, weight=options.edge_weight, mode=options.edge_mode)
         values, level = np.unique(weighted, return_inverse=True)
         self.values = values.astype(np.float64)
-        self._level = level.reshape(plain.shape).astype(np.uint16)  # [edge, grey]
+        self._level = level.reshape(-1).astype(np.uint16)  # [edge * 256 + grey]
 
     def levels(self, image: PoolImage) -> NDArray[np.uint16]:
         grey = self._entropy.levels(image)
-        leveled: NDArray[np.uint16] = self._level[self._edges(image).astype(np.intp), grey]
-        return leveled
+        grey += self._edges(image).astype(np.uint16) << 8
+        return np.asarray(self._level.take(grey), np.uint16)
 
     def _edges(self, image: PoolImage) -> NDArray[np.bool_]:
         options = self._options

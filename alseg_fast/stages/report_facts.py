@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from ..errors import RunError
+from .selection_facts import repeat_options
 
 MAX_FAILURE_ROWS = 500
 MAX_FAILURE_GROUPS = 50
@@ -122,10 +123,8 @@ def reproduce(run: RunReader, batch: pa.Table | None, commands: Sequence[str]) -
     score = f"alseg score {_words(source)} --model {_words(model_path)} --out {_words(run.path)} {options}".strip()
     facts = selection_facts(batch)
     lines = [score]
-    if {"budget", "unit", "strategy", "measure", "seed"} <= facts.keys():
-        options = " ".join(f"--{key} {_words(facts[key])}" for key in ("unit", "strategy", "measure", "seed"))
-        budget = _words(facts["budget"])
-        lines.append(f"alseg select {_words(run.path)} --budget {budget} {options} --out batch.parquet")
+    if options := shlex.join(repeat_options(facts)):
+        lines.append(f"alseg select {_words(run.path)} {options} --out batch.parquet")
     return {
         "commands": "\n".join(commands or lines),
         "config": json.dumps({"config": config, "model": model.get("spec")}, indent=2, sort_keys=True),

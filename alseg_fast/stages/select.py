@@ -72,12 +72,12 @@ def select(
         strategy:
             "top" (highest values of `measure`), "random", or a measure of the RUN ("entropy" is the top of
             entropy_mean, or of `measure` where that is another column of the same measure): images or regions.
-            "superpixel": regions by `measure`; "superpixel-crf": regions by crf_entropy, the entropy after the
-            region CRF; "class-superpixel-crf": the same with the budget split over the classes (crf_class);
-            "random-superpixels". The last two of these need a RUN scored with --crf, see `options`.
+            "superpixel": regions by `measure`; "random-superpixels"; "superpixel-crf": regions by crf_entropy, the
+            entropy after the region CRF; "class-superpixel-crf": the same with the budget split over the classes
+            after the CRF (crf_class). The last two need a RUN scored with --crf; see `SelectOptions`.
             "entropy-pixels", "entropy-edge" (entropy, edges weighted), "random-pixels": unit "pixels". The first
             two read the RUN's heatmaps and label maps (scored with --maps); heatmaps of the model's resolution
-            are enlarged bilinearly to the picture's own size. Exactly as many pixels as the budget says.
+            are resized bilinearly to the picture's own size. Exactly as many pixels as the budget says.
         measure: any numeric column of the scores, or of the regions. Null and NaN are never selected.
         options: settings of the region and pixel strategies; None: the defaults of `SelectOptions`.
         exclude: a file (str or Path: an earlier batch, a manifest, a text list of ids), or an iterable of ids
@@ -119,12 +119,11 @@ def select(
         label = f"random draw (seed {seed})" if plan.column == "draw" else plan.name.replace("-pixels", "")
         values = pixel_values(opened, plan.name, settings)
         picks, tally = pick_pixels(PixelRequest(opened, values, asked, excluded, never, seed, label))
-        ranking: Ranking | None = None
     else:
-        picks, tally, ranking = _pick(opened, plan, plan.chooser, asked, excluded, never, seed, settings)
+        picks, tally = _pick(opened, plan, plan.chooser, asked, excluded, never, seed, settings)
     excluded.parts.met_pixels = never.met
     facts = selection_facts(opened, plan, asked, settings, picks, tally, excluded, seed)
-    tell(asked, picks, tally, facts, ranking, excluded)
+    tell(asked, picks, tally, facts, excluded)
     batch = batch_table(picks, facts)
     if masks is not None:
         write_masks(opened, batch, masks)
@@ -158,8 +157,8 @@ def _pick(
     never: NeverBuy,
     seed: int,
     options: SelectOptions,
-) -> tuple[Picks, Tally, Ranking | None]:
-    """The picks of a strategy, what there was to choose from, and the ranking if it is not the strategy's own."""
+) -> tuple[Picks, Tally]:
+    """The picks of a strategy, and what there was to choose from."""
     ranked_by = plan.column if plan.ranks else None
     tally = Tally()
     counted = budget.scope == "pool" and (budget.is_share or plan.by is not None)
@@ -189,7 +188,9 @@ def _pick(
     columns = [*chooser.columns(request), *([plan.by] if plan.by is not None else [])]
     stream = _stream(run, plan, budget.unit, columns, excluded, never, seed, True)
     picks = chooser.pick(stream if counted else tally.watch(stream, ranked_by), request)
-    return picks, tally, ranking
+    if isinstance(ranking, PerImage | PerImageAndClass):
+        tally.images, tally.exhausted = ranking.images, ranking.exhausted
+    return picks, tally
 
 
 def _stream(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 
 from .batch import Facts
 from .budget import Budget, Tally
@@ -12,7 +13,7 @@ from .exclusions import Exclusions
 from .run_reader import Run
 from .select_options import SelectOptions
 from .selection_plan import Plan
-from .strategies import Picks, Ranking
+from .strategies import Picks
 
 log = logging.getLogger("alseg")
 
@@ -57,9 +58,23 @@ def selection_facts(
     return facts
 
 
-def tell(
-    budget: Budget, picks: Picks, tally: Tally, facts: Facts, ranking: Ranking | None, excluded: Exclusions
-) -> None:
+def repeat_options(facts: Mapping[str, object]) -> list[str]:
+    """The options of `alseg select` that repeat a selection, without --out; [] where the facts do not tell.
+
+    What was excluded or ignored is not among the facts.
+    """
+    if not {"budget", "unit", "strategy", "measure", "seed"} <= facts.keys():
+        return []
+    words = [
+        word for key in ("budget", "unit", "strategy", "measure", "seed") for word in (f"--{key}", str(facts[key]))
+    ]
+    if facts.get("budget_scope") == "image":
+        words.append("--per-image")
+    settings = [field.name for field in fields(SelectOptions) if field.name in facts]
+    return words + [word for name in settings for word in (f"--{name.replace('_', '-')}", str(facts[name]))]
+
+
+def tell(budget: Budget, picks: Picks, tally: Tally, facts: Facts, excluded: Exclusions) -> None:
     """Log what was bought, and where a budget was more than there is or less than what comes first."""
     ids, parts = len(excluded), len(excluded.parts)
     if ids:
@@ -69,14 +84,12 @@ def tell(
     there = _text(tally.total)
     if budget.unit != "images":
         log.info("bought %s of %s %s (%.2f %%)", facts["bought"], there, budget.unit, 100 * float(facts["share"]))
-    exhausted = getattr(ranking, "exhausted", 0)
-    if exhausted:
-        images = getattr(ranking, "images", 0)
+    if tally.exhausted:
         log.warning(
             "the budget of %s is more than there is in %d of %d images; these are selected whole",
             budget,
-            exhausted,
-            images,
+            tally.exhausted,
+            tally.images,
         )
     elif budget.scope == "pool" and budget.amount(tally.total) > tally.total:
         log.warning("the budget of %s is more than the %s to choose from; all are selected", budget, there)

@@ -1,6 +1,7 @@
 """alseg select on regions and pixels: results, JSON, masks, and what it says when it cannot."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image as Pillow
 
 from alseg_fast.cli import main
 from alseg_fast.ops.rle import decode_rle
+from alseg_fast.reporting import commands
 from alseg_fast.stages.select import batch_facts, read_batch
+from alseg_fast.stages.store import open_run
 from region_runs import Image, grid, make_region_run, write_png
 
 SIZE = (20, 30)
@@ -99,6 +102,18 @@ def test_settings_reach_the_strategy(alseg, run, tmp_path):
     assert status == 0
     assert "clicks" in text
     assert batch_facts(read_batch(out))["budget"] == 12.5
+
+
+@pytest.mark.parametrize("strategy", ["random-pixels", "entropy-edge", "class-superpixel-crf", "random", "entropy"])
+def test_a_report_says_how_to_select_again(alseg, run, tmp_path, strategy):
+    out, again = tmp_path / "b.parquet", tmp_path / "again.parquet"
+    alseg("select", run, "--unit", "pixels", "--budget", "12.5%", "--per-image", "--strategy", strategy, "--out", out)
+    batch = read_batch(out)
+    info = {**open_run(run).info, "pool": {"source": "POOL"}, "model": {"path": "M.onnx"}}
+    (line,) = [line for line in commands(info, batch) if line.startswith("alseg select")]
+    words = shlex.split(line.replace("BATCH.parquet", str(again)).replace(" RUN ", f" {run} "))
+    assert alseg(*words[1:])[0] == 0
+    assert read_batch(again).equals(batch)
 
 
 def test_wrong_requests_are_one_line(alseg, run, tmp_path):

@@ -275,6 +275,10 @@ def test_budgets_at_the_ends(tmp_path, caplog):
     assert caplog.messages == []
     with pytest.raises(UsageError, match="whole number"):
         select(run, budget=0, **chosen)
+    assert select(run, budget=10, **chosen, budget_scope="image").num_rows == 2
+    assert caplog.messages == [
+        "the budget of 10 pixels in each image is more than there is in 2 of 2 images; these are selected whole"
+    ]
     excluded = select(run, budget="100%", **chosen, exclude=["a", "b"])
     assert excluded.num_rows == 0
     assert batch_facts(excluded)["pool"] == 0

@@ -440,6 +440,27 @@ def test_draws_of_regions_are_fair(tmp_path):
     assert all(37 < count < 113 for count in counts.values()), counts
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(0, 2)), min_size=1, max_size=40),
+    budget=st.integers(1, 40),
+    smaller=st.integers(0, 40),
+    slack=st.sampled_from([0, 3]),
+)
+def test_a_shortlist_forgets_only_what_is_never_bought(rows, budget, smaller, slack):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(top, "_SLACK_ROWS", slack)
+        shortlist = top.Shortlist(float(budget))
+        for number, (score, cost, tie) in enumerate(rows):
+            columns = {"image_id": ["a"], "uri": ["a"], "region_id": [number], "cost": [float(cost)]}
+            shortlist.add(pa.table(columns | {"tie": pa.array([tie], pa.uint64())}), np.array([float(score)]))
+    order = sorted(range(len(rows)), key=lambda i: (-rows[i][0], rows[i][2], i))
+    for amount in (budget, min(smaller, budget)):
+        paid = itertools.accumulate(rows[i][1] for i in order)
+        expected = [i for i, total in zip(order, paid, strict=True) if total <= amount]
+        assert shortlist.ranked_within(amount).column("region_id").to_pylist() == expected
+
+
 def test_old_batches_without_rle_can_be_read(tmp_path):
     run = make_region_run(tmp_path / "run", hundred())
     select(run, budget=1, out=tmp_path / "b.parquet")

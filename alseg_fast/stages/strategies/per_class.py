@@ -143,7 +143,9 @@ class PerClass(_ByClass):
         self._totals = totals
         self._weights = class_weights(areas, rule)
         self._counts = dict.fromkeys(totals, 0)
-        self._shortlists = {value: Shortlist(bound) for value, bound in self._bounds(largest).items()}
+        self._shortlists = {
+            value: Shortlist(bound, among=len(totals)) for value, bound in self._bounds(largest).items()
+        }
 
     def _bounds(self, largest: Mapping[int, float]) -> dict[int, float]:
         """The most that each class can get: its part if all before it spend theirs, and what those leave over.

@@ -19,15 +19,20 @@ class Shortlist:
     """The best rows seen so far, as many as the budget pays for.
 
     Order: score falling, then the hash `tie` rising, then image_id and region_id. Rows are taken in this
-    order until the first that the budget no longer covers; no later row can bring back one beyond that point,
-    which is why the rest may be forgotten.
+    order until the first that the budget no longer covers; rows to come can only move that point up, which is why
+    the rows below it may be forgotten.
+
+    Args:
+        budget: what the rows may cost together.
+        among: how many shortlists are kept at the same time, each with its part of the spare memory.
     """
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, among: int = 1) -> None:
         self._budget = budget
+        self._slack = _SLACK_ROWS // among
         self._tables: list[pa.Table] = []
         self._rows = 0
-        self._cut_at = _SLACK_ROWS
+        self._cut_at = self._slack
         self._threshold = -np.inf
 
     def add(self, table: pa.Table, scores: npt.NDArray[np.float64]) -> None:
@@ -46,8 +51,8 @@ class Shortlist:
         score, tie = table.column("score").to_numpy(), table.column("tie").to_numpy()  # [n]
         order = np.lexsort((tie, -score))
         paid = np.cumsum(table.column("cost").to_numpy()[order])
-        # One row at least: what is worse than a best row that is too dear can never be bought.
-        count = max(1, int(np.searchsorted(paid, self._budget, side="right")))
+        # With the first row that is too dear: what ranks below it is never bought, what ranks above it may be.
+        count = min(int(np.searchsorted(paid, self._budget, side="right")) + 1, len(order))
         # Equal in score and hash: left to the final sort, which compares the ids.
         while count < len(order) and (score[order[count]], tie[order[count]]) == (
             score[order[count - 1]],
@@ -59,7 +64,7 @@ class Shortlist:
             self._threshold = float(score[order[count - 1]])
         self._tables = [table.combine_chunks()]
         self._rows = table.num_rows
-        self._cut_at = 2 * self._rows + _SLACK_ROWS
+        self._cut_at = 2 * self._rows + self._slack
 
     def ranked(self) -> pa.Table | None:
         """The rows the budget pays for, best first; None if there are none."""

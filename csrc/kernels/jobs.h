@@ -119,6 +119,14 @@ struct ResizeJob {
   int64_t out_stride_c, out_stride_h, out_stride_w;  // in elements
 };
 
+// What the cube root f of one of X, Y, Z adds to CIELAB.
+struct SlicRoot {
+  int16_t lightness;                           // 2.55 L
+  int16_t of_a;                                // 500 f, times 2^6
+  int16_t of_b;                                // 200 f, times 2^7
+  int16_t unused;
+};
+
 // A stretch of one row that one cluster holds: from `x` to the next run's x, or to the end of the row.
 struct SlicRun {
   int32_t x;
@@ -145,7 +153,7 @@ struct SlicJob {
   const uint8_t* image;                        // [H, W, channels]
   int64_t channels;                            // 1 or 3
   const uint64_t* to_xyz;                      // [3, 256] shares of X, Y, Z (21 bits each), or null: no conversion
-  const uint16_t* cube_root;                   // [8192]
+  const SlicRoot* roots;                       // [8192] by share of white
   const uint8_t* mask;                         // [H, W] 0 or 1, or null
   int64_t height, width, pitch;
   uint8_t* planes;                             // [H, 3, pitch]

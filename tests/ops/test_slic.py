@@ -194,8 +194,8 @@ def test_errors_name_the_argument(call, kind, message):
 def test_the_binding_checks_what_it_is_handed():
     from alseg_fast.kernels.slic.common import lab_tables
 
-    to_xyz, cube_root = lab_tables()
-    good = {"image": IMAGE, "mask": None, "to_xyz": to_xyz, "cube_root": cube_root}
+    to_xyz, roots = lab_tables()
+    good = {"image": IMAGE, "mask": None, "to_xyz": to_xyz, "roots": roots}
     good |= {"band_rows": np.array([0, 4], np.int32), "band_clusters": np.array([0, 2], np.int32), "row_step": 1}
     good |= {
         "color_shift": 4,

@@ -5,12 +5,12 @@ constexpr int kSlicFieldBits = 20;  // of one channel in a running sum; a run of
 
 inline void lab_of(const SlicJob& job, const uint8_t* rgb, int64_t green, int64_t blue, uint8_t* lab) {
   const uint64_t sum = job.to_xyz[rgb[0]] + job.to_xyz[256 + rgb[green]] + job.to_xyz[512 + rgb[blue]];
-  const int32_t fx = job.cube_root[sum >> 8 & 8191];
-  const int32_t fy = job.cube_root[sum >> 29 & 8191];
-  const int32_t fz = job.cube_root[sum >> 50 & 8191];
-  lab[0] = static_cast<uint8_t>((fy * 18931 - 42781901 + (1 << 19)) >> 20);
-  lab[1] = static_cast<uint8_t>(((fx - fy) * 500 + (128 << 14) + (1 << 13)) >> 14);
-  lab[2] = static_cast<uint8_t>(((fy - fz) * 200 + (128 << 14) + (1 << 13)) >> 14);
+  const SlicRoot& x = job.roots[sum >> 8 & 8191];
+  const SlicRoot& y = job.roots[sum >> 29 & 8191];
+  const SlicRoot& z = job.roots[sum >> 50];
+  lab[0] = static_cast<uint8_t>(y.lightness);
+  lab[1] = static_cast<uint8_t>((x.of_a - y.of_a + (128 << 6) + 32) >> 6);
+  lab[2] = static_cast<uint8_t>((y.of_b - z.of_b + (128 << 7) + 64) >> 7);
 }
 
 void slic_planes(const SlicJob& job, int64_t y0, int64_t y1) {

@@ -124,7 +124,7 @@ inline void search_block(const SlicJob& job, const SlicBlocks& blocks, int64_t b
         if (kAdaptive) d = scale_w(d, c.gain);
         d += x_cost + c.y_cost[y + r * step];
         const vw nearer = d < best[r];
-        best[r] = nearer ? d : best[r];
+        best[r] = min_w(best[r], d);
         code[r] = nearer ? splat_w(static_cast<int16_t>(k)) : code[r];
         if (kAdaptive) far[r] = nearer ? color : far[r];
       }

@@ -25,7 +25,7 @@ bool rises(const int32_t* edges, int64_t n, int64_t end) {
 // Fills labels [H, W]; returns the number of segments.
 int64_t slic(const py::array& image, const py::object& mask, const py::object& to_xyz, const py::array& roots,
              const py::array& band_rows, const py::array& band_clusters, int64_t row_step, int color_shift,
-             int64_t spatial_weight, bool adaptive, int64_t n_iter, int64_t min_area, int64_t most_segments, int num_threads,
+             int64_t spatial_weight, bool adaptive, bool blur, int64_t n_iter, int64_t min_area, int64_t most_segments, int num_threads,
              const py::object& labels) {
   alseg::SlicRequest request{};
   alseg::SlicJob& job = request.job;
@@ -64,6 +64,7 @@ int64_t slic(const py::array& image, const py::object& mask, const py::object& t
   job.row_step = row_step;
   job.color_shift = color_shift;
   job.adaptive = adaptive;
+  job.blur = blur;
   request.spatial_weight = spatial_weight;
   request.n_iter = n_iter;
   request.min_area = min_area;
@@ -77,6 +78,6 @@ int64_t slic(const py::array& image, const py::object& mask, const py::object& t
 void register_slic(py::module_& m) {
   m.def("slic", &slic, py::arg("image"), py::arg("mask"), py::arg("to_xyz"), py::arg("roots"),
         py::arg("band_rows"), py::arg("band_clusters"), py::arg("row_step"), py::arg("color_shift"),
-        py::arg("spatial_weight"), py::arg("adaptive"), py::arg("n_iter"), py::arg("min_area"), py::arg("most_segments"),
+        py::arg("spatial_weight"), py::arg("adaptive"), py::arg("blur"), py::arg("n_iter"), py::arg("min_area"), py::arg("most_segments"),
         py::arg("num_threads"), py::arg("labels"), "Fill `labels`; see kernels/slic/native_cpu.py.");
 }

@@ -163,7 +163,7 @@ struct SlicJob {
   const int32_t* band_rows;                    // [n_bands + 1]
   const int32_t* band_clusters;                // [n_bands + 1]
   int color_shift;
-  bool adaptive;
+  bool adaptive, blur;
   const int16_t* spatial[4];                   // [-reach ... reach] cost of a pixel's distance to a centre along one
                                                // axis, for a centre so many quarters after a pixel
   const SlicCentre* centres;                   // [K]

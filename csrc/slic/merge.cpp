@@ -65,7 +65,14 @@ struct Groups {
     is_small.resize(area.size());
     for (size_t c = 0; c < area.size(); ++c)
       is_small[c] = area[find_root(parent.data(), static_cast<int32_t>(c))] < below;
+    // What two runs share adds to what the runs before them shared, most of the time.
     const auto add = [&](int32_t from, int32_t to, int32_t length) {
+      const int32_t last = first_edge[from];
+      if (last >= 0) {
+        if (edges[last].to == to) return void(edges[last].length += length);
+        const int32_t before = edges[last].next;
+        if (before >= 0 && edges[before].to == to) return void(edges[before].length += length);
+      }
       edges.push_back({to, length, first_edge[from]});
       first_edge[from] = static_cast<int32_t>(edges.size()) - 1;
     };
@@ -100,6 +107,11 @@ struct Groups {
 
   // The neighbour that `group` is to be merged into, or -1.
   int32_t best_neighbour(int32_t group) {
+    const int32_t only = first_edge[group];
+    if (next[group] < 0 && only >= 0 && edges[only].next < 0) {
+      const int32_t other = find_root(parent.data(), edges[only].to);
+      return other == group ? -1 : other;
+    }
     for (int32_t c = group; c >= 0; c = next[c]) {
       for (int32_t e = first_edge[c]; e >= 0; e = edges[e].next) {
         const int32_t other = find_root(parent.data(), edges[e].to);
@@ -109,23 +121,19 @@ struct Groups {
       }
     }
     int32_t best = -1;
-    int64_t best_cost = 0;
+    int64_t best_difference = 0, best_border = 0;
     for (const int32_t other : touched) {
-      const int64_t cost = merge_cost(group, other);
-      if (best < 0 || cost < best_cost || (cost == best_cost && other < best)) {
-        best = other;
-        best_cost = cost;
-      }
+      const int64_t d = difference(group, other), length = border[other];
       border[other] = 0;
+      // The least d^2 / length: like colours first, and of these the one that closes the longest edge.
+      const int64_t cost = d * d * best_border, best_cost = best_difference * best_difference * length;
+      if (best >= 0 && (cost > best_cost || (cost == best_cost && other > best))) continue;
+      best = other;
+      best_difference = d;
+      best_border = length;
     }
     touched.clear();
     return best;
-  }
-
-  // Squared difference over shared border: like colours first, and of these the one that closes the longest edge.
-  int64_t merge_cost(int32_t group, int32_t other) const {
-    const int64_t d = difference(group, other);
-    return d * d * 256 / border[other];
   }
 
   // Unites groups of less than min_area pixels with a neighbour, in rounds, until none has one; whether any was.

@@ -38,6 +38,7 @@ class Plan:
     color_shift: int  # colours are multiplied by 2^color_shift
     spatial_weight: int  # cost of a distance of one pixel, times 2^16
     adaptive: bool
+    blur: bool
     n_iter: int
     min_area: int  # in pixels; smaller segments are merged
     most_segments: int  # as long as there are more, all but the largest ones are merged
@@ -64,11 +65,15 @@ def make_plan(
     *,
     compactness: float,
     adaptive: bool,
+    blur: bool,
     n_iter: int,
     min_size: float,
     sample: bool,
 ) -> Plan:
-    """The plan of an image whose grid has `n_clusters` cells to give `n_segments`; `sample`: some rows only."""
+    """The plan of an image whose grid has `n_clusters` cells to give `n_segments`.
+
+    `sample`: only some rows are looked at while the centres move.
+    """
     height, width = size
     rows, clusters = plan_bands(size, n_clusters)
     step = sqrt(height * width / n_clusters)
@@ -82,6 +87,7 @@ def make_plan(
         color_shift=4 if adaptive else shift,
         spatial_weight=round(scale * 65536 / step),
         adaptive=adaptive,
+        blur=blur,
         n_iter=n_iter,
         min_area=int(min_size * height * width / n_clusters),
         most_segments=max(1, int(MOST_SHARE * n_segments)),

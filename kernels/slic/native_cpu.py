@@ -33,6 +33,7 @@ def slic(
         color_shift=plan.color_shift,
         spatial_weight=plan.spatial_weight,
         adaptive=plan.adaptive,
+        blur=plan.blur,
         n_iter=plan.n_iter,
         min_area=plan.min_area,
         most_segments=plan.most_segments,

@@ -33,6 +33,8 @@ def slic(
     height, width = image.shape[:2]
     inside = np.ones((height, width), bool) if mask is None else mask
     planes = _to_planes(image, lab)  # [H, W, 3]
+    if plan.blur:
+        planes = _blur(planes)
     sampled = np.zeros((height, width), bool)
     sampled[plan.row_step // 2 :: plan.row_step] = True
     sampled &= inside
@@ -68,6 +70,13 @@ def _to_planes(image: NDArray[np.uint8], lab: bool) -> Ints:
     a = (x[..., 1] - y[..., 1] + (128 << A_BITS) + (1 << A_BITS - 1)) >> A_BITS
     b = (y[..., 2] - z[..., 2] + (128 << B_BITS) + (1 << B_BITS - 1)) >> B_BITS
     return np.stack([y[..., 0], a, b], axis=2)
+
+
+def _blur(planes: Ints) -> Ints:
+    """Weights 1 2 1 along both axes, the pixels at the border repeated, rounded."""
+    p = np.pad(planes, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    p = p[:-2] + 2 * p[1:-1] + p[2:]
+    return (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:] + 8) >> 4
 
 
 def _cells(plan: Plan, size: tuple[int, int]) -> Ints:

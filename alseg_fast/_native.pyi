@@ -98,7 +98,7 @@ def simd_level() -> str:
     """
     The level in use.
     """
-def slic(image: numpy.ndarray, mask: typing.Any, to_xyz: typing.Any, cube_root: numpy.ndarray, band_rows: numpy.ndarray, band_clusters: numpy.ndarray, row_step: typing.SupportsInt | typing.SupportsIndex, color_shift: typing.SupportsInt | typing.SupportsIndex, spatial_weight: typing.SupportsInt | typing.SupportsIndex, adaptive: bool, n_iter: typing.SupportsInt | typing.SupportsIndex, min_area: typing.SupportsInt | typing.SupportsIndex, most_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, labels: typing.Any) -> int:
+def slic(image: numpy.ndarray, mask: typing.Any, to_xyz: typing.Any, roots: numpy.ndarray, band_rows: numpy.ndarray, band_clusters: numpy.ndarray, row_step: typing.SupportsInt | typing.SupportsIndex, color_shift: typing.SupportsInt | typing.SupportsIndex, spatial_weight: typing.SupportsInt | typing.SupportsIndex, adaptive: bool, blur: bool, n_iter: typing.SupportsInt | typing.SupportsIndex, min_area: typing.SupportsInt | typing.SupportsIndex, most_segments: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, labels: typing.Any) -> int:
     """
     Fill `labels`; see kernels/slic/native_cpu.py.
     """

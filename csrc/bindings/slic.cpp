@@ -23,9 +23,9 @@ bool rises(const int32_t* edges, int64_t n, int64_t end) {
 }
 
 // Fills labels [H, W]; returns the number of segments.
-int64_t slic(const py::array& image, const py::object& mask, const py::object& to_xyz, const py::array& cube_root,
+int64_t slic(const py::array& image, const py::object& mask, const py::object& to_xyz, const py::array& roots,
              const py::array& band_rows, const py::array& band_clusters, int64_t row_step, int color_shift,
-             int64_t spatial_weight, bool adaptive, int64_t n_iter, int64_t min_area, int64_t most_segments, int num_threads,
+             int64_t spatial_weight, bool adaptive, bool blur, int64_t n_iter, int64_t min_area, int64_t most_segments, int num_threads,
              const py::object& labels) {
   alseg::SlicRequest request{};
   alseg::SlicJob& job = request.job;
@@ -43,7 +43,7 @@ int64_t slic(const py::array& image, const py::object& mask, const py::object& t
   job.image = bindings::readable<uint8_t>(image, "image", {job.height, job.width, job.channels}, 'u');
   job.mask = reinterpret_cast<const uint8_t*>(bindings::readable<bool>(mask, "mask", {job.height, job.width}, 'b'));
   job.to_xyz = bindings::readable<uint64_t>(to_xyz, "to_xyz", {3, 256}, 'u');
-  job.cube_root = bindings::readable<uint16_t>(cube_root, "cube_root", {8192}, 'u');
+  job.roots = reinterpret_cast<const alseg::SlicRoot*>(bindings::readable<int16_t>(roots, "roots", {8192, 4}, 'i'));
   job.band_rows = bindings::readable<int32_t>(band_rows, "band_rows", {job.n_bands + 1}, 'i');
   job.band_clusters = bindings::readable<int32_t>(band_clusters, "band_clusters", {job.n_bands + 1}, 'i');
   request.labels = bindings::writable<int32_t>(labels, "labels", {job.height, job.width}, 'i');
@@ -64,6 +64,7 @@ int64_t slic(const py::array& image, const py::object& mask, const py::object& t
   job.row_step = row_step;
   job.color_shift = color_shift;
   job.adaptive = adaptive;
+  job.blur = blur;
   request.spatial_weight = spatial_weight;
   request.n_iter = n_iter;
   request.min_area = min_area;
@@ -75,8 +76,8 @@ int64_t slic(const py::array& image, const py::object& mask, const py::object& t
 }  // namespace
 
 void register_slic(py::module_& m) {
-  m.def("slic", &slic, py::arg("image"), py::arg("mask"), py::arg("to_xyz"), py::arg("cube_root"),
+  m.def("slic", &slic, py::arg("image"), py::arg("mask"), py::arg("to_xyz"), py::arg("roots"),
         py::arg("band_rows"), py::arg("band_clusters"), py::arg("row_step"), py::arg("color_shift"),
-        py::arg("spatial_weight"), py::arg("adaptive"), py::arg("n_iter"), py::arg("min_area"), py::arg("most_segments"),
+        py::arg("spatial_weight"), py::arg("adaptive"), py::arg("blur"), py::arg("n_iter"), py::arg("min_area"), py::arg("most_segments"),
         py::arg("num_threads"), py::arg("labels"), "Fill `labels`; see kernels/slic/native_cpu.py.");
 }

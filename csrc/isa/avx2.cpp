@@ -38,6 +38,7 @@ inline int pack_at_least(float* out, vf v, float threshold) {
 // Whether any lane is not 0.
 inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 
+inline vw min_w(vw a, vw b) { return (vw)_mm256_min_epi16((__m256i)a, (__m256i)b); }
 // v * gain / 2^16, for v >= 0.
 inline vw scale_w(vw v, uint16_t gain) {
   return (vw)_mm256_mulhi_epu16((__m256i)v, _mm256_set1_epi16(static_cast<int16_t>(gain)));

@@ -35,6 +35,7 @@ inline int pack_at_least(float* out, vf v, float threshold) {
 // Whether any lane is not 0.
 inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0; }
 
+inline vw min_w(vw a, vw b) { return (vw)_mm512_min_epi16((__m512i)a, (__m512i)b); }
 // v * gain / 2^16, for v >= 0.
 inline vw scale_w(vw v, uint16_t gain) {
   return (vw)_mm512_mulhi_epu16((__m512i)v, _mm512_set1_epi16(static_cast<int16_t>(gain)));

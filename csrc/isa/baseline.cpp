@@ -44,6 +44,7 @@ inline bool any(vi v) {
   return (halves[0] | halves[1]) != 0;
 }
 
+inline vw min_w(vw a, vw b) { return a < b ? a : b; }
 // v * gain / 2^16, for v >= 0.
 inline vw scale_w(vw v, uint16_t gain) {
   typedef uint16_t words __attribute__((vector_size(16)));

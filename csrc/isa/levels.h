@@ -30,7 +30,7 @@ struct KernelTable {
   void (*region_crf_step)(const RegionCrfJob&, const float* q, float* next, int64_t r0, int64_t r1, float* scratch);
   // Rows [y0, y1) as planes and running sums; then, band by band, the sums of its cells, of its sampled pixels by
   // nearest centre, and its runs.
-  void (*slic_planes)(const SlicJob&, int64_t y0, int64_t y1);
+  void (*slic_planes)(const SlicJob&, int64_t y0, int64_t y1, float* scratch);
   void (*slic_seed)(const SlicJob&, int64_t band);
   int64_t (*slic_scratch)(const SlicJob&);
   void (*slic_gather)(const SlicJob&, int64_t band, float* scratch);

@@ -143,6 +143,14 @@ struct RegionCrfJob {
   const int32_t* clamp;                        // [S] a class or -1, or null
 };
 
+// What the cube root f of one of X, Y, Z adds to CIELAB.
+struct SlicRoot {
+  int16_t lightness;                           // 2.55 L
+  int16_t of_a;                                // 500 f, times 2^6
+  int16_t of_b;                                // 200 f, times 2^7
+  int16_t unused;
+};
+
 // A stretch of one row that one cluster holds: from `x` to the next run's x, or to the end of the row.
 struct SlicRun {
   int32_t x;
@@ -169,7 +177,7 @@ struct SlicJob {
   const uint8_t* image;                        // [H, W, channels]
   int64_t channels;                            // 1 or 3
   const uint64_t* to_xyz;                      // [3, 256] shares of X, Y, Z (21 bits each), or null: no conversion
-  const uint16_t* cube_root;                   // [8192]
+  const SlicRoot* roots;                       // [8192] by share of white
   const uint8_t* mask;                         // [H, W] 0 or 1, or null
   int64_t height, width, pitch;
   uint8_t* planes;                             // [H, 3, pitch]
@@ -179,7 +187,7 @@ struct SlicJob {
   const int32_t* band_rows;                    // [n_bands + 1]
   const int32_t* band_clusters;                // [n_bands + 1]
   int color_shift;
-  bool adaptive;
+  bool adaptive, blur;
   const int16_t* spatial[4];                   // [-reach ... reach] cost of a pixel's distance to a centre along one
                                                // axis, for a centre so many quarters after a pixel
   const SlicCentre* centres;                   // [K]

@@ -13,6 +13,7 @@ namespace alseg {
 namespace {
 
 constexpr int64_t kMostCost = 10000;  // of a distance along one axis, so that a sum of costs stays in 16 bits
+constexpr int64_t kPlaneRows = 64;    // of a chunk of planes: each reads a row of its neighbours too
 // Adaptive: the cost of a colour distance as large as the cluster's largest, and of a distance of one grid step.
 constexpr int64_t kAdaptiveScale = 64, kFirstFarthest = 160;
 
@@ -63,14 +64,20 @@ bool move_centres(const SlicJob& job, int64_t band, SlicCentre* centres) {
   return moved;
 }
 
+// Writes labels by runs: whole vectors where the row has room for them, for the next run overwrites what was too much.
 void write_labels(const SlicJob& job, const SlicMerge& merge, int64_t y0, int64_t y1, int32_t* labels) {
+  typedef int32_t vector __attribute__((vector_size(32), aligned(4)));
+  constexpr int64_t kWide = 8;
+  const int32_t* const ids = merge.final_id.data();
   for (int64_t y = y0; y < y1; ++y) {
     int32_t* const out = labels + y * job.width;
     const int32_t end = job.row_runs[2 * y + 1];
     for (int32_t i = job.row_runs[2 * y]; i < end; ++i) {
-      const int32_t component = merge.component[i];
+      const int32_t component = merge.component[i], id = component < 0 ? -1 : ids[component];
       const int64_t stop = i + 1 < end ? job.runs[i + 1].x : job.width;
-      std::fill(out + job.runs[i].x, out + stop, component < 0 ? -1 : merge.final_id[component]);
+      int64_t x = job.runs[i].x;
+      for (; x < stop && x + kWide <= job.width; x += kWide) *reinterpret_cast<vector*>(out + x) = vector{} + id;
+      for (; x < stop; ++x) out[x] = id;
     }
   }
 }
@@ -105,8 +112,11 @@ int64_t run_slic(SlicRequest request, int num_threads) {
   std::memset(static_cast<void*>(job.sums), 0, sizeof(SlicSums) * 3 * job.n_clusters);
   const int64_t floats = table.slic_scratch(job);
   const auto bands = [&](const auto& body) { parallel_for(job.n_bands, num_threads, body); };
+  parallel_for((job.height + kPlaneRows - 1) / kPlaneRows, num_threads, [&](int64_t i) {
+    const int64_t y = i * kPlaneRows;
+    table.slic_planes(job, y, std::min(y + kPlaneRows, job.height), band_scratch(floats));
+  });
   bands([&](int64_t band) {
-    table.slic_planes(job, job.band_rows[band], job.band_rows[band + 1]);
     table.slic_seed(job, band);
     if (active)
       for (int64_t k = job.band_clusters[band]; k < job.band_clusters[band + 1]; ++k)

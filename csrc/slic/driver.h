@@ -7,7 +7,7 @@
 namespace alseg {
 
 struct SlicRequest {
-  SlicJob job;               // image, tables, mask, sizes, bands, row_step, color_shift, adaptive
+  SlicJob job;               // image, tables, mask, sizes, bands, row_step, color_shift, adaptive, blur
   int64_t spatial_weight;    // cost of a distance of one pixel, times 2^16
   int64_t n_iter;
   int64_t min_area, most_segments;

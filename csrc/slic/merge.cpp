@@ -37,38 +37,64 @@ void join_above(const SlicJob& job, int32_t* parent, int64_t y) {
   }
 }
 
-struct SmallRun {
-  int32_t component, y, run;
+constexpr size_t kKeepAtMost = size_t{1} << 22;  // components and edges
+
+struct Edge {
+  int32_t to;      // component
+  int32_t length;  // pixel edges
+  int32_t next;    // of the same component, or -1
 };
 
 // Components and, through `parent`, the groups that they are merged into.
 struct Groups {
-  const SlicJob& job;
-  const int32_t* component;
+  SlicJob job;
+  const int32_t* component;              // of each run
   std::vector<int32_t> area, cluster, parent;
-  std::vector<SmallRun> small_runs;      // of the components that begin small, by component
-  std::vector<int64_t> runs_of;          // [components + 1] their places in small_runs
+  std::vector<Edge> edges;               // of the components that lie in groups of less than edges_below pixels
+  std::vector<int32_t> first_edge;       // [components] or -1
+  int64_t edges_below = 0;
   std::vector<int32_t> next, last;       // chain of the components of a group
-  std::vector<int64_t> border;           // [components] of the group being looked at
-  std::vector<int32_t> touched;
+  std::vector<int32_t> border;           // [components] of the group being looked at
+  std::vector<int32_t> touched, small, target;
+  std::vector<uint8_t> is_small;
 
-  void touch(int32_t own, int64_t run, int64_t length) {
-    const int32_t other = component[run];
-    if (other < 0) return;
-    const int32_t group = find_root(parent.data(), other);
-    if (group == own) return;
-    if (border[group] == 0) touched.push_back(group);
-    border[group] += length;
-  }
-
-  void touch_row(int32_t own, int64_t y, int64_t x0, int64_t x1) {
-    if (y < 0 || y >= job.height) return;
-    const SlicRun* const begin = job.runs + job.row_runs[2 * y];
-    const SlicRun* const end = job.runs + job.row_runs[2 * y + 1];
-    const SlicRun* run = std::upper_bound(begin, end, x0, [](int64_t x, const SlicRun& r) { return x < r.x; }) - 1;
-    for (; run < end && run->x < x1; ++run) {
-      const int64_t stop = run + 1 < end ? run[1].x : job.width;
-      touch(own, run - job.runs, std::min(stop, x1) - std::max<int64_t>(run->x, x0));
+  void list_edges(int64_t below) {
+    edges_below = below;
+    edges.clear();
+    first_edge.assign(area.size(), -1);
+    is_small.resize(area.size());
+    for (size_t c = 0; c < area.size(); ++c)
+      is_small[c] = area[find_root(parent.data(), static_cast<int32_t>(c))] < below;
+    // What two runs share adds to what the runs before them shared, most of the time.
+    const auto add = [&](int32_t from, int32_t to, int32_t length) {
+      const int32_t last = first_edge[from];
+      if (last >= 0) {
+        if (edges[last].to == to) return void(edges[last].length += length);
+        const int32_t before = edges[last].next;
+        if (before >= 0 && edges[before].to == to) return void(edges[before].length += length);
+      }
+      edges.push_back({to, length, first_edge[from]});
+      first_edge[from] = static_cast<int32_t>(edges.size()) - 1;
+    };
+    const auto touch = [&](int32_t a, int32_t b, int64_t length) {
+      if (a == b || a < 0 || b < 0) return;
+      if (is_small[a]) add(a, b, static_cast<int32_t>(length));
+      if (is_small[b]) add(b, a, static_cast<int32_t>(length));
+    };
+    for (int64_t y = 0; y < job.height; ++y) {
+      const int32_t begin = job.row_runs[2 * y], end = job.row_runs[2 * y + 1];
+      for (int32_t i = begin + 1; i < end; ++i) touch(component[i - 1], component[i], 1);
+      if (y == 0) continue;
+      int32_t above = job.row_runs[2 * y - 2], here = begin;
+      int64_t x = 0, above_stop = run_end(job, y - 1, above), here_stop = run_end(job, y, here);
+      while (x < job.width) {
+        const int64_t stop = std::min(above_stop, here_stop);
+        touch(component[above], component[here], stop - x);
+        x = stop;
+        if (x == job.width) break;
+        if (above_stop == x) above_stop = run_end(job, y - 1, ++above);
+        if (here_stop == x) here_stop = run_end(job, y, ++here);
+      }
     }
   }
 
@@ -81,39 +107,38 @@ struct Groups {
 
   // The neighbour that `group` is to be merged into, or -1.
   int32_t best_neighbour(int32_t group) {
+    const int32_t only = first_edge[group];
+    if (next[group] < 0 && only >= 0 && edges[only].next < 0) {
+      const int32_t other = find_root(parent.data(), edges[only].to);
+      return other == group ? -1 : other;
+    }
     for (int32_t c = group; c >= 0; c = next[c]) {
-      for (int64_t i = runs_of[c]; i < runs_of[c + 1]; ++i) {
-        const SmallRun& s = small_runs[i];
-        const int64_t x0 = job.runs[s.run].x, x1 = run_end(job, s.y, s.run);
-        if (s.run > job.row_runs[2 * s.y]) touch(group, s.run - 1, 1);
-        if (s.run + 1 < job.row_runs[2 * s.y + 1]) touch(group, s.run + 1, 1);
-        touch_row(group, s.y - 1, x0, x1);
-        touch_row(group, s.y + 1, x0, x1);
+      for (int32_t e = first_edge[c]; e >= 0; e = edges[e].next) {
+        const int32_t other = find_root(parent.data(), edges[e].to);
+        if (other == group) continue;
+        if (border[other] == 0) touched.push_back(other);
+        border[other] += edges[e].length;
       }
     }
     int32_t best = -1;
-    int64_t best_cost = 0;
+    int64_t best_difference = 0, best_border = 0;
     for (const int32_t other : touched) {
-      const int64_t cost = merge_cost(group, other);
-      if (best < 0 || cost < best_cost || (cost == best_cost && other < best)) {
-        best = other;
-        best_cost = cost;
-      }
+      const int64_t d = difference(group, other), length = border[other];
       border[other] = 0;
+      // The least d^2 / length: like colours first, and of these the one that closes the longest edge.
+      const int64_t cost = d * d * best_border, best_cost = best_difference * best_difference * length;
+      if (best >= 0 && (cost > best_cost || (cost == best_cost && other > best))) continue;
+      best = other;
+      best_difference = d;
+      best_border = length;
     }
     touched.clear();
     return best;
   }
 
-  // Squared difference over shared border: like colours first, and of these the one that closes the longest edge.
-  int64_t merge_cost(int32_t group, int32_t other) const {
-    const int64_t d = difference(group, other);
-    return d * d * 256 / border[other];
-  }
-
   // Unites groups of less than min_area pixels with a neighbour, in rounds, until none has one; whether any was.
   bool merge_small(int64_t min_area) {
-    std::vector<int32_t> small, target;
+    small.clear();
     bool any = false;
     for (size_t c = 0; c < area.size(); ++c)
       if (parent[c] == static_cast<int32_t>(c) && area[c] < min_area) small.push_back(static_cast<int32_t>(c));
@@ -162,30 +187,12 @@ void number_components(const SlicJob& job, int32_t* component, Groups* groups) {
   }
 }
 
-void list_small_runs(Groups* g, int64_t min_area) {
-  const SlicJob& job = g->job;
-  const size_t n = g->area.size();
-  g->runs_of.assign(n + 1, 0);
-  std::vector<SmallRun> found;
-  for (int64_t y = 0; y < job.height; ++y) {
-    for (int32_t i = job.row_runs[2 * y]; i < job.row_runs[2 * y + 1]; ++i) {
-      const int32_t c = g->component[i];
-      if (c < 0 || g->area[find_root(g->parent.data(), c)] >= min_area) continue;
-      found.push_back({c, static_cast<int32_t>(y), i});
-      ++g->runs_of[c + 1];
-    }
-  }
-  for (size_t c = 0; c < n; ++c) g->runs_of[c + 1] += g->runs_of[c];
-  g->small_runs.resize(found.size());
-  std::vector<int64_t> place(g->runs_of.begin(), g->runs_of.end() - 1);
-  for (const SmallRun& s : found) g->small_runs[place[s.component]++] = s;
-}
-
 // Merges what is smaller than min_area; then, as long as more than `most` groups are left, all but the largest ones.
 void merge_to_number(Groups* g, int64_t min_area, int64_t most) {
   std::vector<int32_t> areas;
   for (bool first = true;; first = false) {
-    list_small_runs(g, min_area);
+    // The edges of some more groups serve the second turn too.
+    if (min_area > g->edges_below) g->list_edges(first ? 2 * min_area : min_area);
     const bool merged = g->merge_small(min_area);
     areas.clear();
     for (size_t c = 0; c < g->area.size(); ++c)
@@ -208,7 +215,13 @@ void merge_segments(SlicMerge* merge, int num_threads) {
     }
   });
   for (int64_t band = 1; band < job.n_bands; ++band) join_above(job, component, job.band_rows[band]);
-  Groups groups{job, component, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  // Kept for the next image: fresh pages cost more than what is done with them.
+  thread_local Groups groups;
+  groups.job = job;
+  groups.component = component;
+  groups.edges_below = 0;
+  groups.area.clear();
+  groups.cluster.clear();
   number_components(job, component, &groups);
   const size_t n = groups.area.size();
   groups.parent.resize(n);
@@ -224,6 +237,7 @@ void merge_segments(SlicMerge* merge, int num_threads) {
     if (merge->final_id[root] < 0) merge->final_id[root] = static_cast<int32_t>(merge->n_segments++);
     merge->final_id[c] = merge->final_id[root];
   }
+  if (n + groups.edges.size() > kKeepAtMost) groups = Groups{};
 }
 
 }  // namespace alseg

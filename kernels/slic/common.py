@@ -15,8 +15,8 @@ ADAPTIVE_SCALE = 64  # adaptive: cost of a colour distance as large as the clust
 FIRST_FARTHEST = 160  # adaptive: the largest colour distance of a cluster that has not been measured
 _GRID_ROUNDS = 6
 MOST_SHARE = 1.1  # of the number of segments asked for
-MOST_ROW_STEP = 3  # every so many rows are looked at while the centres move
-FIELD_BITS, INDEX_BITS, ROOT_BITS = 21, 13, 14
+ROWS_PER_CELL, MOST_ROW_STEP = 4, 16  # at least so many rows of a cell are looked at while the centres move
+FIELD_BITS, INDEX_BITS, A_BITS, B_BITS = 21, 13, 6, 7
 
 _D65 = (0.950456, 1.0, 1.088754)
 _SRGB_TO_XYZ = (
@@ -38,6 +38,7 @@ class Plan:
     color_shift: int  # colours are multiplied by 2^color_shift
     spatial_weight: int  # cost of a distance of one pixel, times 2^16
     adaptive: bool
+    blur: bool
     n_iter: int
     min_area: int  # in pixels; smaller segments are merged
     most_segments: int  # as long as there are more, all but the largest ones are merged
@@ -64,11 +65,15 @@ def make_plan(
     *,
     compactness: float,
     adaptive: bool,
+    blur: bool,
     n_iter: int,
     min_size: float,
     sample: bool,
 ) -> Plan:
-    """The plan of an image whose grid has `n_clusters` cells to give `n_segments`; `sample` allows to look at a part of the rows only."""
+    """The plan of an image whose grid has `n_clusters` cells to give `n_segments`.
+
+    `sample`: only some rows are looked at while the centres move.
+    """
     height, width = size
     rows, clusters = plan_bands(size, n_clusters)
     step = sqrt(height * width / n_clusters)
@@ -78,10 +83,11 @@ def make_plan(
     return Plan(
         band_rows=rows,
         band_clusters=clusters,
-        row_step=min(MOST_ROW_STEP, int(np.diff(rows).min())) if sample else 1,
+        row_step=min(MOST_ROW_STEP, max(1, int(np.diff(rows).min()) // ROWS_PER_CELL)) if sample else 1,
         color_shift=4 if adaptive else shift,
         spatial_weight=round(scale * 65536 / step),
         adaptive=adaptive,
+        blur=blur,
         n_iter=n_iter,
         min_area=int(min_size * height * width / n_clusters),
         most_segments=max(1, int(MOST_SHARE * n_segments)),
@@ -89,8 +95,9 @@ def make_plan(
 
 
 @cache
-def lab_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
-    """to_xyz [3, 256]: what a channel's value adds to X, Y, Z, in three fields of one integer; cube_root [8192]."""
+def lab_tables() -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+    """to_xyz [3, 256]: what a channel's value adds to X, Y, Z, in three fields of one integer; roots [8192, 4]:
+    by a value of X, Y or Z, 2.55 L, 2^6 500 f and 2^7 200 f, f being the cube root."""
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     matrix = np.array(_SRGB_TO_XYZ) / np.array(_D65)[:, None]
@@ -102,7 +109,8 @@ def lab_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     to_xyz = shares[0] | shares[1] << np.uint64(FIELD_BITS) | shares[2] << np.uint64(2 * FIELD_BITS)
     t = np.arange(2**INDEX_BITS) / (2**INDEX_BITS - 1)
     root = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
-    return np.ascontiguousarray(to_xyz), np.rint(root * 2**ROOT_BITS).astype(np.uint16)
+    parts = [2.55 * np.maximum(116 * root - 16, 0), 2**A_BITS * 500 * root, 2**B_BITS * 200 * root, 0 * root]
+    return np.ascontiguousarray(to_xyz), np.rint(np.stack(parts, axis=1)).astype(np.int16)
 
 
 def grid_for_mask(mask: NDArray[np.bool_], n_segments: int) -> int:

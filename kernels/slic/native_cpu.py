@@ -21,18 +21,19 @@ def slic(
 ) -> NDArray[np.int32]:
     """Same as ``reference.slic``; image and mask must be C-contiguous."""
     labels = empty(image.shape[:2], np.int32) if out is None else out
-    to_xyz, cube_root = lab_tables()
+    to_xyz, roots = lab_tables()
     _native.slic(
         image=image,
         mask=mask,
         to_xyz=to_xyz if lab else None,
-        cube_root=cube_root,
+        roots=roots,
         band_rows=plan.band_rows,
         band_clusters=plan.band_clusters,
         row_step=plan.row_step,
         color_shift=plan.color_shift,
         spatial_weight=plan.spatial_weight,
         adaptive=plan.adaptive,
+        blur=plan.blur,
         n_iter=plan.n_iter,
         min_area=plan.min_area,
         most_segments=plan.most_segments,

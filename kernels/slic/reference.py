@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .common import BLOCK, FIELD_BITS, FIRST_FARTHEST, MOST_COST, Ints, Plan, gain_of, lab_tables
+from .common import A_BITS, B_BITS, BLOCK, FIELD_BITS, FIRST_FARTHEST, MOST_COST, Ints, Plan, gain_of, lab_tables
 from .reference_merge import connect, merge_small
 
 
@@ -33,6 +33,8 @@ def slic(
     height, width = image.shape[:2]
     inside = np.ones((height, width), bool) if mask is None else mask
     planes = _to_planes(image, lab)  # [H, W, 3]
+    if plan.blur:
+        planes = _blur(planes)
     sampled = np.zeros((height, width), bool)
     sampled[plan.row_step // 2 :: plan.row_step] = True
     sampled &= inside
@@ -62,15 +64,19 @@ def _to_planes(image: NDArray[np.uint8], lab: bool) -> Ints:
     rgb = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.int64)
     if not lab:
         return rgb
-    to_xyz, cube_root = lab_tables()
+    to_xyz, roots = lab_tables()
     total = (to_xyz[0][rgb[..., 0]] + to_xyz[1][rgb[..., 1]] + to_xyz[2][rgb[..., 2]]).astype(np.int64)
-    fx, fy, fz = (
-        cube_root[total >> shift & 8191].astype(np.int64) for shift in (8, 8 + FIELD_BITS, 8 + 2 * FIELD_BITS)
-    )
-    lightness = (fy * 18931 - 42781901 + (1 << 19)) >> 20
-    a = ((fx - fy) * 500 + (128 << 14) + (1 << 13)) >> 14
-    b = ((fy - fz) * 200 + (128 << 14) + (1 << 13)) >> 14
-    return np.stack([lightness, a, b], axis=2)
+    x, y, z = (roots[total >> shift & 8191].astype(np.int64) for shift in (8, 8 + FIELD_BITS, 8 + 2 * FIELD_BITS))
+    a = (x[..., 1] - y[..., 1] + (128 << A_BITS) + (1 << A_BITS - 1)) >> A_BITS
+    b = (y[..., 2] - z[..., 2] + (128 << B_BITS) + (1 << B_BITS - 1)) >> B_BITS
+    return np.stack([y[..., 0], a, b], axis=2)
+
+
+def _blur(planes: Ints) -> Ints:
+    """Weights 1 2 1 along both axes, the pixels at the border repeated, rounded."""
+    p = np.pad(planes, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    p = p[:-2] + 2 * p[1:-1] + p[2:]
+    return (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:] + 8) >> 4
 
 
 def _cells(plan: Plan, size: tuple[int, int]) -> Ints:

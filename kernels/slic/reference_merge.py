@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,7 +55,8 @@ def merge_small(component: Ints, color: Ints, min_area: int, most: int) -> Ints:
 
 def _merge_below(component: Ints, color: Ints, min_area: int, group: NDArray[np.intp]) -> None:
     """In rounds: every small group chooses, among the groups as they are when the round begins, the neighbour of the
-    least ``merge_cost``, the one with the first pixel among equals; then all choices are united."""
+    least d^2 / (shared pixel edges), d being the difference of their colours, and the one with the first pixel among
+    equals; then all choices are united."""
     outside = component < 0
     while True:
         label = np.where(outside, -1, group[component])
@@ -64,18 +67,14 @@ def _merge_below(component: Ints, color: Ints, min_area: int, group: NDArray[np.
             touching = pairs[:, 0] == small
             others, lengths = pairs[touching, 1], borders[touching]
             if others.size:
-                costs = merge_cost(np.abs(color[others] - color[small]).sum(axis=1), lengths)
-                choices.append((small, others[costs.argmin()]))
+                difference = np.abs(color[others] - color[small]).sum(axis=1)
+                costs = [Fraction(int(d) ** 2, int(n)) for d, n in zip(difference, lengths, strict=True)]
+                choices.append((small, others[costs.index(min(costs))]))
         if not choices:
             return
         for a, b in choices:
             a, b = group[a], group[b]
             group[(group == a) | (group == b)] = min(a, b)
-
-
-def merge_cost(difference: Ints, border: Ints) -> Ints:
-    """Of merging two groups, by the difference of their colours and the number of pixel edges they share."""
-    return difference * difference * 256 // border
 
 
 def _borders(label: Ints) -> tuple[Ints, Ints]:

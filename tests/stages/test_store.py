@@ -221,6 +221,7 @@ def test_run_json_is_strict_json_and_says_what_was_done(tmp_path: Path) -> None:
         "measures",
         "extra_columns",
         "units",
+        "region_units",
         "map_ranges",
         "pool",
         "shard_size",

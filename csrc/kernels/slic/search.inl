@@ -1,21 +1,6 @@
 // The nearest centre of every pixel of some rows of one band, in blocks of kSlicBlock pixels. All distances are
 // 16-bit integers: the sum of the colour differences in three channels and the cost of the distances along x and y.
 
-constexpr int kWords = 2 * kLanes;  // 16-bit lanes of a vector
-typedef uint8_t vb __attribute__((vector_size(2 * kLanes)));
-
-inline vw load_w(const int16_t* p) {
-  vw v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-inline void store_w(int16_t* p, vw v) { std::memcpy(p, &v, sizeof v); }
-inline vw splat_w(int16_t x) { return x - vw{}; }
-inline vw load_bytes(const uint8_t* p) {
-  vb v;
-  std::memcpy(&v, p, sizeof v);
-  return __builtin_convertvector(v, vw);
-}
 inline vw abs_w(vw v) { return v < 0 ? -v : v; }
 
 constexpr int16_t kNoCentre = -1;
@@ -65,7 +50,8 @@ inline int64_t most_candidates(const SlicJob& job) {
 int64_t slic_scratch(const SlicJob& job) {
   const int64_t bytes = most_candidates(job) * static_cast<int64_t>(sizeof(Candidate)) +
                         (slic_blocks(job) + 2) / 2 * 8 + kSlicRows * job.pitch * 4 + 64;
-  return bytes / static_cast<int64_t>(sizeof(float)) + 1;
+  const int64_t most = bytes > planes_scratch(job) ? bytes : planes_scratch(job);
+  return most / static_cast<int64_t>(sizeof(float)) + 1;
 }
 
 inline SlicBlocks find_candidates(const SlicJob& job, int64_t band, float* scratch) {
@@ -124,7 +110,7 @@ inline void search_block(const SlicJob& job, const SlicBlocks& blocks, int64_t b
         if (kAdaptive) d = scale_w(d, c.gain);
         d += x_cost + c.y_cost[y + r * step];
         const vw nearer = d < best[r];
-        best[r] = nearer ? d : best[r];
+        best[r] = min_w(best[r], d);
         code[r] = nearer ? splat_w(static_cast<int16_t>(k)) : code[r];
         if (kAdaptive) far[r] = nearer ? color : far[r];
       }

@@ -2,24 +2,35 @@
 // exponential of it with the unary and normalise, and hand the new marginals to the filters (splat). The marginals
 // themselves are never stored but in the last sweep.
 
-// Transposes kLanes vectors in place.
-inline void transpose(vf* v) {
-#pragma GCC unroll 4
-  for (int step = 1; step < kLanes; step *= 2) {
-    vi low, high;
+// Lanes that two vectors `STEP` apart exchange in one pass of a transposition.
+template <int STEP>
+struct Exchange {
+  int32_t low[kLanes] = {}, high[kLanes] = {};
+  constexpr Exchange() {
     for (int i = 0; i < kLanes; ++i) {
-      low[i] = i & step ? i - step + kLanes : i;
-      high[i] = i & step ? i + kLanes : i + step;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if (i & step) continue;
-      const vf a = v[i], b = v[i + step];
-      v[i] = __builtin_shuffle(a, b, low);
-      v[i + step] = __builtin_shuffle(a, b, high);
+      low[i] = i & STEP ? i - STEP + kLanes : i;
+      high[i] = i & STEP ? i + kLanes : i + STEP;
     }
   }
+};
+
+// Transposes kLanes vectors in place.
+template <int STEP>
+inline void transpose_from(vf* v) {
+  if constexpr (STEP < kLanes) {
+    static constexpr Exchange<STEP> lanes;
+    const vi low = load_i(lanes.low), high = load_i(lanes.high);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (i & STEP) continue;
+      const vf a = v[i], b = v[i + STEP];
+      v[i] = __builtin_shuffle(a, b, low);
+      v[i + STEP] = __builtin_shuffle(a, b, high);
+    }
+    transpose_from<2 * STEP>(v);
+  }
 }
+inline void transpose(vf* v) { transpose_from<1>(v); }
 
 // [kCrfBlock pixels, pitch] -> [pitch classes, kCrfBlock]
 inline void to_planes(const float* pixels, int64_t pitch, float* planes) {
@@ -50,6 +61,10 @@ inline void to_pixels(const float* planes, int64_t pitch, float* pixels) {
 // The first n of kCrfBlock values; the others are `rest`.
 template <typename T>
 inline void load_some(const T* from, int n, T rest, T* to) {
+  if (n == kCrfBlock) {
+    std::memcpy(to, from, kCrfBlock * sizeof(T));
+    return;
+  }
   int i = 0;
   for (; i < n; ++i) to[i] = from[i];
   for (; i < kCrfBlock; ++i) to[i] = rest;
@@ -192,10 +207,12 @@ struct CrfTouch {
   int32_t first_node;
 };
 
-// pixels[i] = weighted values of the vertices and of the row of nodes; V vectors of classes.
-template <int V, int D1, bool GRID>
-inline void slice_block(const CrfTouch& touch, int n, const float* values, const float* row, int64_t pitch,
+// pixels[i] = weighted values of the vertices and of the row of nodes; V vectors of classes, which are all there are
+// where ALL says so (the pitch is then known to the compiler).
+template <int V, bool ALL, int D1, bool GRID>
+inline void slice_block(const CrfTouch& touch, int n, const float* values, const float* row, int64_t any_pitch,
                         float* pixels) {
+  const int64_t pitch = ALL ? V * kLanes : any_pitch;
   for (int i = 0; i < n; ++i) {
     vf sum[V];
     for (int v = 0; v < V; ++v) sum[v] = vf{};
@@ -216,8 +233,10 @@ inline void slice_block(const CrfTouch& touch, int n, const float* values, const
   }
 }
 
-template <int V, int D1, bool GRID>
-inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64_t pitch, float* values, float* row) {
+template <int V, bool ALL, int D1, bool GRID>
+inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64_t any_pitch, float* values,
+                        float* row) {
+  const int64_t pitch = ALL ? V * kLanes : any_pitch;
   for (int i = 0; i < n; ++i) {
     vf q[V];
     for (int v = 0; v < V; ++v) q[v] = load(pixels + i * pitch + v * kLanes);
@@ -240,7 +259,7 @@ inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64
 template <int D1, bool GRID>
 void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsigned* status) {
   const CrfView& view = job.view;
-  const int64_t pitch = job.pitch;
+  const int64_t pitch = job.pitch, plane = view.height * view.width;
   float* const pixels = scratch;
   float* const planes = pixels + kCrfBlock * pitch;
   float* const row = planes + kCrfBlock * pitch;               // filtered values of one image row's nodes
@@ -286,16 +305,28 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
         touch.node_weight = view.column_weight + (tile.x0 + x) * kCrfTaps;
         touch.first_node = tile.node_x;
       }
+      // The planes are far apart: what the next row will read of each is fetched now.
+      if ((job.slice || job.unary != CrfUnary::labels) && y + 1 < tile.y0 + tile.height) {
+        const float* const below = (job.slice ? job.out : static_cast<const float*>(job.source)) + block.at + view.width;
+        for (int64_t c = 0; c < job.n_classes; ++c) __builtin_prefetch(below + c * plane);
+        if (x + kCrfBlock >= tile.width) {
+          for (int64_t c = 0; c < job.n_classes; ++c) __builtin_prefetch(below + c * plane + block.n - 1);
+        }
+      }
       if (job.first) {
         *status |= read_unary(job, block);
         write_planes(job, block);
       }
       if (job.slice) {
-        int64_t c = 0;
-        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
-          slice_block<2, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
+        if (pitch == 2 * kLanes) {
+          slice_block<2, true, D1, GRID>(touch, block.n, values, row, pitch, pixels);
+        } else {
+          int64_t c = 0;
+          for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+            slice_block<2, false, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
+          }
+          if (c < pitch) slice_block<1, false, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
         }
-        if (c < pitch) slice_block<1, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
         to_planes(pixels, pitch, planes);
         update_marginals(job, block);
       }
@@ -304,11 +335,15 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
       if (job.splat) {
         for (int64_t c = job.n_classes; c < pitch; ++c) std::memset(planes + c * kCrfBlock, 0, kCrfBlock * sizeof(float));
         to_pixels(planes, pitch, pixels);
-        int64_t c = 0;
-        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
-          splat_block<2, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
+        if (pitch == 2 * kLanes) {
+          splat_block<2, true, D1, GRID>(touch, block.n, pixels, pitch, slots, row_sum);
+        } else {
+          int64_t c = 0;
+          for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+            splat_block<2, false, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
+          }
+          if (c < pitch) splat_block<1, false, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
         }
-        if (c < pitch) splat_block<1, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
       }
     }
     if (GRID && job.splat) {

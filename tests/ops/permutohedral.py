@@ -37,10 +37,13 @@ def filter_matrix(features):
     for i, (vertices, weights) in enumerate(places):
         for vertex, weight in zip(vertices, weights, strict=True):
             values.setdefault(vertex, np.zeros(n))[i] += weight
-    for j in range(d + 1):
-        step = np.full(d + 1, -1)
-        step[j] = d
-        nothing = np.zeros(n)
+    nothing = np.zeros(n)
+    steps = [np.eye(d + 1, dtype=int)[j] * (d + 1) - 1 for j in range(d + 1)]
+    for vertex in list(values):  # the ring: neighbours that no pixel touches
+        for step in steps:
+            for sign in (1, -1):
+                values.setdefault(tuple(np.array(vertex) + sign * step), nothing)
+    for step in steps:
         values = {
             v: x
             + 0.5 * values.get(tuple(np.array(v) + step), nothing)

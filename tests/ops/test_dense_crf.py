@@ -99,8 +99,8 @@ def test_both_terms_are_near_all_pairs_of_pixels(seed, channels):
     options = {"gaussian": (2.0, 1.0), "bilateral": (8.0, 25.0, 2.0)}
     got, expected = alseg.dense_crf(image, probs, **options), reference(image, probs, **options)
     # What the lattice of the bilateral term is off by; without that term, or with half its weight, it is far more.
-    assert np.abs(got - expected).mean() < 0.006
-    assert np.abs(got - expected).max() < 0.08
+    assert np.abs(got - expected).mean() < 0.004
+    assert np.abs(got - expected).max() < 0.05
     weaker = reference(image, probs, gaussian=(2.0, 1.0), bilateral=(8.0, 25.0, 1.0))
     assert np.abs(weaker - expected).mean() > 0.012
 

@@ -16,6 +16,9 @@ namespace {
 constexpr uint64_t kNone = ~uint64_t{0};
 constexpr int64_t kChunk = 1024;  // vertices of one task
 
+// The most vertices that an image with its ring may have.
+int64_t ring_limit(int64_t pixels) { return pixels / 4 + 65536; }
+
 uint64_t scramble(uint64_t key) {
   key *= 0x9e3779b97f4a7c15u;
   return key ^ (key >> 32);
@@ -24,7 +27,9 @@ uint64_t scramble(uint64_t key) {
 // From a vertex to its number; all keys are known to fit.
 class VertexTable {
  public:
-  explicit VertexTable(int64_t at_most) {
+  explicit VertexTable(int64_t at_most) { reset(at_most); }
+  void reset(int64_t at_most) {
+    capacity_ = 64;
     while (capacity_ < static_cast<uint64_t>(at_most) * 2) capacity_ *= 2;
     entries_.resize(static_cast<int64_t>(capacity_));
     std::memset(static_cast<void*>(entries_.data()), 0xff, capacity_ * sizeof(Entry));
@@ -53,9 +58,31 @@ class VertexTable {
     uint64_t key;
     int32_t number;
   };
-  uint64_t capacity_ = 64;
+  uint64_t capacity_ = 0;
   Buffer<Entry> entries_;
 };
+
+// Adds the neighbours of all vertices, so that the blur can pass through them: where a direction leads to a vertex
+// that no pixel touches, what should have gone on from there in another direction would be lost. Not done where the
+// image has so many vertices that they would cost more than the pixels.
+void add_ring(std::vector<uint64_t>* keys, VertexTable* numbers, const uint64_t* step, int directions, int64_t limit) {
+  const size_t touched = keys->size();
+  if (static_cast<int64_t>(touched) > limit) return;
+  const std::vector<uint64_t> first(*keys);
+  numbers->reset(limit + 1);
+  for (size_t v = 0; v < touched; ++v) numbers->insert(first[v], static_cast<int32_t>(v));
+  for (size_t v = 0; v < touched && static_cast<int64_t>(keys->size()) <= limit; ++v) {
+    for (int k = 0; k < 2 * directions && static_cast<int64_t>(keys->size()) <= limit; ++k) {
+      const uint64_t key = k % 2 ? first[v] - step[k / 2] : first[v] + step[k / 2];
+      const auto next = static_cast<int32_t>(keys->size());
+      if (numbers->insert(key, next) == next) keys->push_back(key);
+    }
+  }
+  if (static_cast<int64_t>(keys->size()) <= limit) return;
+  keys->resize(touched);
+  numbers->reset(static_cast<int64_t>(touched));
+  for (size_t v = 0; v < touched; ++v) numbers->insert(first[v], static_cast<int32_t>(v));
+}
 
 // The scratch memory of one worker that finds simplices.
 struct SlotMemory {
@@ -184,6 +211,9 @@ void CrfLattice::build_vertices(const uint8_t* image, int channels, const CrfTer
       vertices_.of_slot[slot++] = number;
     }
   }
+  uint64_t step[6];
+  for (int k = 0; k < corners_; ++k) step[k] = job.step[k == d ? 5 : k];
+  add_ring(&vertex_keys, &numbers, step, corners_, ring_limit(height_ * width_));
   vertices_.n = static_cast<int64_t>(vertex_keys.size());
   vertices_.list_slots();
   neighbours_.resize(corners_ * vertices_.n * 2);
@@ -191,11 +221,10 @@ void CrfLattice::build_vertices(const uint8_t* image, int channels, const CrfTer
   const int64_t chunks = (vertices_.n + kChunk - 1) / kChunk;
   parallel_for(chunks, options.num_threads, [&](int64_t chunk) {
     for (int k = 0; k < corners_; ++k) {
-      const uint64_t step = job.step[k == d ? 5 : k];
       int32_t* const pair = neighbours_.data() + k * vertices_.n * 2;
       for (int64_t v = chunk * kChunk; v < std::min((chunk + 1) * kChunk, vertices_.n); ++v) {
-        pair[2 * v] = numbers.find(vertex_keys[static_cast<size_t>(v)] + step, missing);
-        pair[2 * v + 1] = numbers.find(vertex_keys[static_cast<size_t>(v)] - step, missing);
+        pair[2 * v] = numbers.find(vertex_keys[static_cast<size_t>(v)] + step[k], missing);
+        pair[2 * v + 1] = numbers.find(vertex_keys[static_cast<size_t>(v)] - step[k], missing);
       }
     }
   });

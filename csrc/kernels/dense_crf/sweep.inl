@@ -2,27 +2,41 @@
 // exponential of it with the unary and normalise, and hand the new marginals to the filters (splat). The marginals
 // themselves are never stored but in the last sweep.
 
-// Transposes kLanes vectors in place.
-inline void transpose(vf* v) {
-#pragma GCC unroll 4
-  for (int step = 1; step < kLanes; step *= 2) {
-    vi low, high;
+// Lanes that two vectors `STEP` apart exchange in one pass of a transposition.
+template <int STEP>
+struct Exchange {
+  int32_t low[kLanes] = {}, high[kLanes] = {};
+  constexpr Exchange() {
     for (int i = 0; i < kLanes; ++i) {
-      low[i] = i & step ? i - step + kLanes : i;
-      high[i] = i & step ? i + kLanes : i + step;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if (i & step) continue;
-      const vf a = v[i], b = v[i + step];
-      v[i] = __builtin_shuffle(a, b, low);
-      v[i + step] = __builtin_shuffle(a, b, high);
+      low[i] = i & STEP ? i - STEP + kLanes : i;
+      high[i] = i & STEP ? i + kLanes : i + STEP;
     }
   }
-}
+};
 
-// [kCrfBlock pixels, pitch] -> [pitch classes, kCrfBlock]
-inline void to_planes(const float* pixels, int64_t pitch, float* planes) {
+// Transposes kLanes vectors in place.
+template <int STEP>
+inline void transpose_from(vf* v) {
+  if constexpr (STEP < kLanes) {
+    static constexpr Exchange<STEP> lanes;
+    const vi low = load_i(lanes.low), high = load_i(lanes.high);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (i & STEP) continue;
+      const vf a = v[i], b = v[i + STEP];
+      v[i] = __builtin_shuffle(a, b, low);
+      v[i + STEP] = __builtin_shuffle(a, b, high);
+    }
+    transpose_from<2 * STEP>(v);
+  }
+}
+inline void transpose(vf* v) { transpose_from<1>(v); }
+
+// [kCrfBlock pixels, pitch] -> [pitch classes, kCrfBlock]. V is the vectors of a pixel where the compiler is to know
+// them, or 0.
+template <int V>
+inline void to_planes(const float* pixels, int64_t any_pitch, float* planes) {
+  const int64_t pitch = V ? V * kLanes : any_pitch;
   for (int at = 0; at < kCrfBlock; at += kLanes) {
     for (int64_t c = 0; c < pitch; c += kLanes) {
       vf v[kLanes];
@@ -34,7 +48,9 @@ inline void to_planes(const float* pixels, int64_t pitch, float* planes) {
     }
   }
 }
-inline void to_pixels(const float* planes, int64_t pitch, float* pixels) {
+template <int V>
+inline void to_pixels(const float* planes, int64_t any_pitch, float* pixels) {
+  const int64_t pitch = V ? V * kLanes : any_pitch;
   for (int at = 0; at < kCrfBlock; at += kLanes) {
     for (int64_t c = 0; c < pitch; c += kLanes) {
       vf v[kLanes];
@@ -50,6 +66,10 @@ inline void to_pixels(const float* planes, int64_t pitch, float* pixels) {
 // The first n of kCrfBlock values; the others are `rest`.
 template <typename T>
 inline void load_some(const T* from, int n, T rest, T* to) {
+  if (n == kCrfBlock) {
+    std::memcpy(to, from, kCrfBlock * sizeof(T));
+    return;
+  }
   int i = 0;
   for (; i < n; ++i) to[i] = from[i];
   for (; i < kCrfBlock; ++i) to[i] = rest;
@@ -192,10 +212,12 @@ struct CrfTouch {
   int32_t first_node;
 };
 
-// pixels[i] = weighted values of the vertices and of the row of nodes; V vectors of classes.
-template <int V, int D1, bool GRID>
-inline void slice_block(const CrfTouch& touch, int n, const float* values, const float* row, int64_t pitch,
+// pixels[i] = weighted values of the vertices and of the row of nodes; V vectors of classes, which are all there are
+// where ALL says so (the pitch is then known to the compiler).
+template <int V, bool ALL, int D1, bool GRID>
+inline void slice_block(const CrfTouch& touch, int n, const float* values, const float* row, int64_t any_pitch,
                         float* pixels) {
+  const int64_t pitch = ALL ? V * kLanes : any_pitch;
   for (int i = 0; i < n; ++i) {
     vf sum[V];
     for (int v = 0; v < V; ++v) sum[v] = vf{};
@@ -216,8 +238,9 @@ inline void slice_block(const CrfTouch& touch, int n, const float* values, const
   }
 }
 
-template <int V, int D1, bool GRID>
-inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64_t pitch, float* values, float* row) {
+template <int V, bool ALL, int D1>
+inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64_t any_pitch, float* values) {
+  const int64_t pitch = ALL ? V * kLanes : any_pitch;
   for (int i = 0; i < n; ++i) {
     vf q[V];
     for (int v = 0; v < V; ++v) q[v] = load(pixels + i * pitch + v * kLanes);
@@ -227,30 +250,57 @@ inline void splat_block(const CrfTouch& touch, int n, const float* pixels, int64
       const float w = touch.weights[k * kCrfBlock + i];
       for (int v = 0; v < V; ++v) store(to + v * kLanes, load(to + v * kLanes) + w * q[v]);
     }
-    if (GRID) {
-      float* const to = row + (touch.node[i] - touch.first_node) * pitch;
-      for (int k = 0; k < kCrfTaps; ++k) {
-        const float w = touch.node_weight[i * kCrfTaps + k];
-        for (int v = 0; v < V; ++v) store(to + k * pitch + v * kLanes, load(to + k * pitch + v * kLanes) + w * q[v]);
-      }
+  }
+}
+
+// What the marginals of one row of the tile add to its nodes; V vectors of classes.
+template <int V, bool ALL>
+inline void splat_row(const CrfView& view, const CrfTile& tile, int64_t y, const float* pixels, int64_t any_pitch,
+                      float* nodes) {
+  const int64_t pitch = ALL ? V * kLanes : any_pitch;
+  const int32_t* const node = view.column_node + tile.x0;
+  const float* const column_weight = view.column_weight + int64_t{tile.x0} * kCrfTaps;
+  const float* const row_weight = view.row_weight + y * kCrfTaps;
+  float* const top = nodes + (view.row_node[y] - tile.node_y) * tile.node_columns * pitch;
+  vf sum[kCrfTaps][V];  // of the nodes from `at` on
+  for (int k = 0; k < kCrfTaps; ++k) {
+    for (int v = 0; v < V; ++v) sum[k][v] = vf{};
+  }
+  int32_t at = tile.node_x;
+  const auto leave = [&] {
+    for (int k = 0; k < kCrfTaps; ++k) {
+      float* const to = top + (k * tile.node_columns + at - tile.node_x) * pitch;
+      for (int v = 0; v < V; ++v) store(to + v * kLanes, load(to + v * kLanes) + row_weight[k] * sum[0][v]);
+    }
+    for (int v = 0; v < V; ++v) {
+      for (int k = 1; k < kCrfTaps; ++k) sum[k - 1][v] = sum[k][v];
+      sum[kCrfTaps - 1][v] = vf{};
+    }
+    ++at;
+  };
+  for (int32_t x = 0; x < tile.width; ++x) {
+    while (at < node[x]) leave();
+    for (int v = 0; v < V; ++v) {
+      const vf q = load(pixels + x * pitch + v * kLanes);
+      for (int k = 0; k < kCrfTaps; ++k) sum[k][v] = sum[k][v] + column_weight[x * kCrfTaps + k] * q;
     }
   }
+  for (int k = 0; k < kCrfTaps; ++k) leave();
 }
 
 template <int D1, bool GRID>
 void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsigned* status) {
   const CrfView& view = job.view;
-  const int64_t pitch = job.pitch;
-  float* const pixels = scratch;
-  float* const planes = pixels + kCrfBlock * pitch;
-  float* const row = planes + kCrfBlock * pitch;               // filtered values of one image row's nodes
-  float* const row_sum = row + tile.node_columns * pitch;
-  float* const values = row_sum + tile.node_columns * pitch;   // the tile's copy of its vertices
+  const int64_t pitch = job.pitch, plane = view.height * view.width;
+  float* const pixels = scratch;                           // one row of the tile
+  float* const planes = pixels + kCrfTile * pitch;
+  float* const row = planes + kCrfBlock * pitch;           // filtered values of one image row's nodes
+  float* const values = row + tile.node_columns * pitch;   // the tile's copy of its vertices
   float* const slots = job.lattice_slots + tile.first_slot * pitch;
   float* const nodes = job.node_slots + tile.first_node * pitch;
   const size_t vertex_bytes = static_cast<size_t>(pitch) * sizeof(float);
   std::memset(planes, 0, kCrfBlock * vertex_bytes);
-  std::memset(pixels, 0, kCrfBlock * vertex_bytes);
+  std::memset(pixels, 0, kCrfTile * vertex_bytes);
   if (D1 && job.slice) {
     for (int64_t s = 0; s < tile.n_slots; ++s) {
       std::memcpy(values + s * pitch, job.lattice + view.vertex_of_slot[tile.first_slot + s] * pitch, vertex_bytes);
@@ -261,8 +311,8 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
 
   int64_t block_index = tile.first_block;
   for (int64_t y = tile.y0; y < tile.y0 + tile.height; ++y) {
-    const float* const row_weight = GRID ? view.row_weight + y * kCrfTaps : nullptr;
     if (GRID && job.slice) {
+      const float* const row_weight = view.row_weight + y * kCrfTaps;
       const float* const from = job.nodes + (view.row_node[y] * view.grid_width + tile.node_x) * pitch;
       const int64_t below = view.grid_width * pitch;
       for (int64_t i = 0; i < tile.node_columns * pitch; i += kLanes) {
@@ -270,7 +320,6 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
                            load(from + 2 * below + i) * row_weight[2]);
       }
     }
-    if (GRID && job.splat) std::memset(row_sum, 0, static_cast<size_t>(tile.node_columns) * vertex_bytes);
     for (int64_t x = 0; x < tile.width; x += kCrfBlock, ++block_index) {
       CrfPixels block;
       block.n = static_cast<int>(tile.width - x < kCrfBlock ? tile.width - x : kCrfBlock);
@@ -286,37 +335,58 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
         touch.node_weight = view.column_weight + (tile.x0 + x) * kCrfTaps;
         touch.first_node = tile.node_x;
       }
+      // The planes are far apart: what the next row will read of each is fetched now.
+      if ((job.slice || job.unary != CrfUnary::labels) && y + 1 < tile.y0 + tile.height) {
+        const float* const below = (job.slice ? job.out : static_cast<const float*>(job.source)) + block.at + view.width;
+        for (int64_t c = 0; c < job.n_classes; ++c) __builtin_prefetch(below + c * plane);
+        if (x + kCrfBlock >= tile.width) {
+          for (int64_t c = 0; c < job.n_classes; ++c) __builtin_prefetch(below + c * plane + block.n - 1);
+        }
+      }
       if (job.first) {
         *status |= read_unary(job, block);
         write_planes(job, block);
       }
+      float* const here = pixels + x * pitch;
       if (job.slice) {
-        int64_t c = 0;
-        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
-          slice_block<2, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
+        if (pitch == 2 * kLanes) {
+          slice_block<2, true, D1, GRID>(touch, block.n, values, row, pitch, here);
+          to_planes<2>(here, pitch, planes);
+        } else {
+          int64_t c = 0;
+          for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+            slice_block<2, false, D1, GRID>(touch, block.n, values + c, row + c, pitch, here + c);
+          }
+          if (c < pitch) slice_block<1, false, D1, GRID>(touch, block.n, values + c, row + c, pitch, here + c);
+          to_planes<0>(here, pitch, planes);
         }
-        if (c < pitch) slice_block<1, D1, GRID>(touch, block.n, values + c, row + c, pitch, pixels + c);
-        to_planes(pixels, pitch, planes);
         update_marginals(job, block);
       }
       if (job.clamp) apply_clamp(job, block);
       if (job.last) write_planes(job, block);
-      if (job.splat) {
-        for (int64_t c = job.n_classes; c < pitch; ++c) std::memset(planes + c * kCrfBlock, 0, kCrfBlock * sizeof(float));
-        to_pixels(planes, pitch, pixels);
-        int64_t c = 0;
-        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
-          splat_block<2, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
+      if (job.splat) {  // the padding of the planes is 0, as that of the vertices and nodes
+        if (pitch == 2 * kLanes) {
+          to_pixels<2>(planes, pitch, here);
+          splat_block<2, true, D1>(touch, block.n, here, pitch, slots);
+        } else {
+          to_pixels<0>(planes, pitch, here);
+          int64_t c = 0;
+          for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+            splat_block<2, false, D1>(touch, block.n, here + c, pitch, slots + c);
+          }
+          if (c < pitch) splat_block<1, false, D1>(touch, block.n, here + c, pitch, slots + c);
         }
-        if (c < pitch) splat_block<1, D1, GRID>(touch, block.n, pixels + c, pitch, slots + c, row_sum + c);
       }
     }
     if (GRID && job.splat) {
-      for (int k = 0; k < kCrfTaps; ++k) {
-        float* const to = nodes + (view.row_node[y] - tile.node_y + k) * tile.node_columns * pitch;
-        for (int64_t i = 0; i < tile.node_columns * pitch; i += kLanes) {
-          store(to + i, load(to + i) + load(row_sum + i) * row_weight[k]);
+      if (pitch == 2 * kLanes) {
+        splat_row<2, true>(view, tile, y, pixels, pitch, nodes);
+      } else {
+        int64_t c = 0;
+        for (; c + 2 * kLanes <= pitch; c += 2 * kLanes) {
+          splat_row<2, false>(view, tile, y, pixels + c, pitch, nodes + c);
         }
+        if (c < pitch) splat_row<1, false>(view, tile, y, pixels + c, pitch, nodes + c);
       }
     }
   }
@@ -325,7 +395,7 @@ void sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch, unsign
 int64_t crf_pitch(int64_t n_classes) { return (n_classes + kLanes - 1) / kLanes * kLanes; }
 
 int64_t crf_sweep_scratch(const CrfSweep& job, const CrfTile& tile) {
-  return (2 * kCrfBlock + 2 * tile.node_columns + tile.n_slots) * job.pitch;
+  return (kCrfTile + kCrfBlock + tile.node_columns + tile.n_slots) * job.pitch;
 }
 
 unsigned crf_sweep_tile(const CrfSweep& job, const CrfTile& tile, float* scratch) {

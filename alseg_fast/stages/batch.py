@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from .atomic import write_atomic
 from .strategies import Picks
 
 _METADATA_KEY = b"alseg.select"
+
+_CHUNK_BYTES = 1 << 30
 
 Facts = dict[str, str | int | float]
 
@@ -39,11 +42,24 @@ def batch_table(picks: Picks, facts: Mapping[str, str | int | float]) -> pa.Tabl
     rows = picks.table.num_rows
     columns = {name: picks.table.column(name) for name in picks.table.column_names}
     columns["rank"] = pa.array(np.arange(1, rows + 1, dtype=np.int32))
-    columns["reason"] = pa.array(list(picks.reasons), pa.string())
+    columns["reason"] = pa.array(list(picks.reasons), pa.large_string())
     columns.setdefault("rle", pa.nulls(rows, pa.string()))
-    arrays = [pc.cast(columns[field.name], field.type) for field in BATCH_SCHEMA]
+    arrays = [_cast(columns[field.name], field.type) for field in BATCH_SCHEMA]
     metadata = {_METADATA_KEY: json.dumps(dict(facts), sort_keys=True).encode()}
     return pa.Table.from_arrays(arrays, schema=BATCH_SCHEMA.with_metadata(metadata)).combine_chunks()
+
+
+def _cast(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """The column as another type; texts are cut into chunks that their 32-bit offsets can hold."""
+    if not pa.types.is_large_string(column.type):
+        return pc.cast(column, kind)
+    lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)  # [rows] bytes
+    chunk = np.cumsum(lengths) // _CHUNK_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(column)]
+    # Taken, not sliced: the cast looks at the whole buffer behind a slice.
+    parts = [column.take(pa.array(np.arange(a, b))) for a, b in itertools.pairwise(cuts)]
+    whole = [part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in parts]
+    return pa.chunked_array([pc.cast(part, kind) for part in whole], kind)
 
 
 def read_batch(path: str | os.PathLike[str]) -> pa.Table:

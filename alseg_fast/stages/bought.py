@@ -62,7 +62,10 @@ def purchases(batch: pa.Table) -> list[Purchase]:
     """
     found: dict[str, Purchase] = {}
     names = ["image_id", "region_id", "cost", "rle"]
-    for row in batch.sort_by("rank").select(names).to_pylist():
+    ranks = batch.column("rank").to_numpy()
+    if (np.diff(ranks) < 0).any():
+        batch = batch.sort_by("rank")
+    for row in (row for part in batch.select(names).to_batches() for row in part.to_pylist()):
         purchase = found.setdefault(row["image_id"], Purchase(row["image_id"]))
         purchase.cost += row["cost"]
         if row["rle"] is None:

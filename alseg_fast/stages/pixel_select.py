@@ -251,12 +251,12 @@ def _settle(request: PixelRequest, draw: _Draw, picks: list[_Pick], last: int) -
 def _as_table(picks: list[_Pick], request: PixelRequest, tally: Tally) -> Picks:
     table = pa.table(
         {
-            "image_id": pa.array([pick.image.image_id for pick in picks], pa.string()),
-            "uri": pa.array([pick.image.uri for pick in picks], pa.string()),
+            "image_id": pa.array([pick.image.image_id for pick in picks], pa.large_string()),
+            "uri": pa.array([pick.image.uri for pick in picks], pa.large_string()),
             "region_id": pa.nulls(len(picks), pa.int64()),
             "score": pa.array([pick.sure / pick.count for pick in picks], pa.float64()),
             "cost": pa.array([float(pick.count) for pick in picks], pa.float64()),
-            "rle": pa.array([pick.rle for pick in picks], pa.string()),
+            "rle": pa.array([pick.rle for pick in picks], pa.large_string()),
             "tie": pa.array([int(pick.image.state[0]) for pick in picks], pa.uint64()),
             "considered": pa.array([pick.considered for pick in picks], pa.int64()),
         }

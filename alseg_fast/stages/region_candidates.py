@@ -63,9 +63,15 @@ def region_candidates(
             continue
         cost = _costs(regions, unit)
         table = regions.append_column("uri", images.column("uri").combine_chunks().take(pa.array(place)))
-        table = table.append_column("cost", pa.array(cost))
+        table = _large_strings(table.append_column("cost", pa.array(cost)))
         ties = numbered_hashes(hashes[place], numbers.astype(np.uint64))
         yield Candidates(table.append_column("tie", pa.array(ties)).combine_chunks())
+
+
+def _large_strings(table: pa.Table) -> pa.Table:
+    """Texts with 64-bit offsets: the picks of a large pool have more than 2 GiB of them."""
+    large = [f.with_type(pa.large_string()) if pa.types.is_string(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(large))
 
 
 def _places(run: Run, index: int, regions: pa.Table, ids: pa.Array) -> NDArray[np.int64]:

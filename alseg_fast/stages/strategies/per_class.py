@@ -110,7 +110,7 @@ class _ByClass:
     ) -> pa.Table:
         picked = kept_columns(table).take(rows).append_column("score", pa.array(scores[rows]))
         picked = picked.append_column("turn", pa.array(turns))
-        return picked.append_column("standing", pa.array(standing, pa.string()))
+        return picked.append_column("standing", pa.array(standing, pa.large_string()))
 
 
 class PerClass(_ByClass):

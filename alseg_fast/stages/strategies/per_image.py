@@ -71,7 +71,7 @@ class PerImage:
         standing = [f"rank {i} of {n} in its image" for i, n in zip(places, sizes[image[keep]].tolist(), strict=True)]
         rows = order[keep]
         picked = kept_columns(table).take(rows).append_column("score", pa.array(scores[rows]))
-        self._picked.append(picked.append_column("standing", pa.array(standing, pa.string())))
+        self._picked.append(picked.append_column("standing", pa.array(standing, pa.large_string())))
 
     def ranked(self) -> pa.Table | None:
         return pa.concat_tables(self._picked).sort_by(ORDER) if self._picked else None

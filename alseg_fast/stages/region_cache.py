@@ -91,11 +91,11 @@ class RegionCache:
 
 def _pack(segments: NDArray[np.int32]) -> bytes:
     """Differences down the columns, which are 0 almost everywhere, compressed."""
-    ids = segments.astype(np.uint16 if segments.max() < 1 << 16 else np.uint32)
-    ids[1:] -= ids[:-1].copy()
-    body = pa.Codec("zstd", compression_level=1).compress(ids.tobytes(), asbytes=True)
+    kind: type[np.uint16 | np.uint32] = np.uint16 if segments.max() < 1 << 16 else np.uint32
+    steps = np.diff(segments, axis=0, prepend=np.int32(0)).astype(kind)  # wraps, and so does their sum
+    body: bytes = pa.Codec("zstd", compression_level=1).compress(steps.tobytes(), asbytes=True)
     digest = hashlib.blake2b(body, digest_size=16).digest()
-    return _HEAD.pack(_MAGIC, *segments.shape, ids.itemsize, digest) + body
+    return _HEAD.pack(_MAGIC, *segments.shape, steps.itemsize, digest) + body
 
 
 def _unpack(content: bytes, shape: tuple[int, int]) -> NDArray[np.int32] | None:

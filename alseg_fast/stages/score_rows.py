@@ -84,10 +84,10 @@ def check_all_told(rows: pa.Table, failures: pa.Table, shard: pa.Table) -> None:
 
 def check_regions(regions: pa.Table | None, schema: pa.Schema | None, rows: pa.Table) -> None:
     """Raises: UsageError: regions that the RUN has no place for, or lacks; of other images; in another order."""
-    if (regions is None) != (schema is None):
-        raise UsageError(f"commit: regions must be {'None' if schema is None else 'given'} for this RUN.")
-    if regions is None:
+    if regions is None and schema is None:
         return
+    if regions is None or schema is None:
+        raise UsageError(f"commit: regions must be {'None' if schema is None else 'given'} for this RUN.")
     if regions.schema.names != schema.names or regions.schema.types != schema.types:
         raise UsageError(f"commit: regions must have columns {schema.names}; got {regions.schema.names}.")
     runs = pc.run_end_encode(regions.column("image_id").combine_chunks()).values

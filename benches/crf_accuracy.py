@@ -66,9 +66,9 @@ def small_cases(folder: Folder | None, quick: bool) -> list[Small]:
 def compare_with_exact(case: Small, ways: Sequence[str] = (OURS, PYDENSECRF), n_iter: int = N_ITER) -> list[Row]:
     """A row for the exact marginals, for each way, and for the probabilities as they were."""
     weights = pair_weights(case.image, GAUSSIAN, BILATERAL)
-    exact = mean_field(weights, case.probs, n_iter)
+    exact = mean_field(case.image, case.probs, n_iter, GAUSSIAN, BILATERAL)
     makers: dict[str, Callable[[], Probs]] = {
-        EXACT: lambda: exact.astype(np.float32),
+        EXACT: lambda: exact,
         **{name: lambda name=name: np.asarray(WAYS[name](case.image, case.probs, n_iter, 1)()) for name in ways},  # type: ignore[misc]
         GIVEN: lambda: case.probs,
     }
@@ -82,7 +82,7 @@ def compare_with_exact(case: Small, ways: Sequence[str] = (OURS, PYDENSECRF), n_
             row["error"] = error_text(exc)
             continue
         row.update(
-            difference(q, exact.astype(np.float32)),
+            difference(q, exact),
             gibbs=gibbs_energy(weights, case.probs, q.argmax(axis=0)),
             free=free_energy(weights, case.probs, q),
         )

@@ -18,7 +18,7 @@ from .cases import SEED, smooth_logits
 from .cases import Case as LogitCase
 from .pictures import Folder, find_pictures, get_picture
 from .pool_images import encode_jpeg
-from .regions_steps import CRF_STEPS, PLAIN, ROW_STEPS, POOLED, SLIC, Case, Image, make_steps, prepare
+from .regions_steps import CRF_STEPS, PLAIN, POOLED, ROW_STEPS, SLIC, Case, Image, make_steps, prepare
 from .rivals import OURS, PART, Rival, time_rivals
 from .tables import Result, Row, format_table, goal, make_table, ratio, save_result
 from .timing import Quiet, error_text

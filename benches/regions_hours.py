@@ -17,7 +17,7 @@ from .cases import Case as LogitCase
 from .crf_cases import OURS as OUR_CRF
 from .crf_cases import PYDENSECRF, WAYS, picture_probs
 from .pictures import Folder, get_picture
-from .regions_steps import CRF_STEPS, PLAIN, ROW_STEPS, POOLED, SLIC, Case, Prepared, make_steps, prepare
+from .regions_steps import CRF_STEPS, PLAIN, POOLED, ROW_STEPS, SLIC, Case, Prepared, make_steps, prepare
 from .rivals import OURS, PEER, Rival, time_rivals
 from .slic_cases import FAST, SKIMAGE
 from .slic_cases import PEERS as SLIC_PEERS

@@ -343,6 +343,8 @@ def test_wrong_marginals_have_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(crf_cases.WAYS, name, lambda image, probs, n_iter, threads: lambda: probs * 2)
     result = crf.run(True, (1,), cases=(crf_cases.Case(3, (24, 32)),), iterations=(1,), part="speed")
     row = rows_of(result)[f"crf/C3-32x24/1it/1t/{crf_cases.OURS}"]
+    assert row["error"].startswith("wrong result: mean |Q - exact| is")
+    row = rows_of(result)[f"crf/C3-32x24/1it/1t/{crf_cases.PYDENSECRF}"]
     assert row["error"].startswith("wrong result: sums differ from 1")
     assert "median_ms" not in row
     assert not result["parity"]["ok"]

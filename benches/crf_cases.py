@@ -80,13 +80,14 @@ def our_call(image: Image, probs: Probs, n_iter: int, threads: int, *, keep: boo
     out = np.empty(probs.shape, np.float32) if keep else None
 
     def call() -> Probs:
-        return alseg.dense_crf(image, probs, n_iter, tuple(GAUSSIAN), tuple(BILATERAL), num_threads=threads, out=out)
+        q: Probs = alseg.dense_crf(image, probs, n_iter, GAUSSIAN, BILATERAL, num_threads=threads, out=out)
+        return q
 
     return call
 
 
 def build_lattice(image: Image, threads: int) -> Any:
-    return alseg.CrfLattice(image, tuple(GAUSSIAN), tuple(BILATERAL), num_threads=threads)
+    return alseg.CrfLattice(image, GAUSSIAN, BILATERAL, num_threads=threads)
 
 
 def our_reused(image: Image, probs: Probs, n_iter: int, threads: int) -> Callable[[], Probs]:

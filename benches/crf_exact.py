@@ -1,7 +1,6 @@
-"""The fully connected CRF without a lattice, in float64: kernels between all pairs of pixels, mean field, energies.
+"""The fully connected CRF over all pairs of pixels, in float64: its mean field, by the reference, and its energies.
 
-Kernels after Krahenbuhl and Koltun (2011), equation 3, each normalised symmetrically: k_ij / sqrt(n_i n_j) with
-n_i = sum over j of k_ij, the pixel itself included, as pydensecrf does. O(N^2) memory: for small pictures only.
+Kernels are normalised symmetrically, the pixel itself included, as pydensecrf does. O(N^2) memory: small pictures only.
 """
 
 from __future__ import annotations
@@ -10,6 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+import alseg_fast as alseg
+from alseg_fast.dispatch import use_backend
+from alseg_fast.kernels.dense_crf import reference
+from alseg_fast.kernels.dense_crf.common import Lattice
 
 Probs = NDArray[np.floating]
 Matrix = NDArray[np.float64]
@@ -31,43 +35,22 @@ class Bilateral(NamedTuple):
     weight: float = 10.0
 
 
-def _kernel(features: Matrix) -> Matrix:
-    """[N, D] features in units of their deviations -> normalised kernel [N, N]."""
-    squares = (features**2).sum(axis=1)
-    distance = squares[:, None] + squares[None] - 2 * features @ features.T
-    kernel = np.exp(-np.maximum(distance, 0) / 2)
-    norm = 1 / np.sqrt(kernel.sum(axis=1))
-    return np.asarray(kernel * norm[:, None] * norm)
-
-
 def pair_weights(image: NDArray[np.uint8], gaussian: Gaussian, bilateral: Bilateral) -> Matrix:
     """[N, N]: the weighted sum of both kernels, N = H W pixels in raster order."""
-    height, width = image.shape[:2]
-    places = np.mgrid[:height, :width].reshape(2, -1).T.astype(np.float64)
-    colours = image.reshape(-1, 3).astype(np.float64)
-    weights = gaussian.weight * _kernel(places / gaussian.sigma_xy)
-    both = np.concatenate([places / bilateral.sigma_xy, colours / bilateral.sigma_rgb], axis=1)
-    return np.asarray(weights + bilateral.weight * _kernel(both))
+    return np.asarray(reference.pair_weights(Lattice(image, gaussian, bilateral, symmetric=True)))
+
+
+def mean_field(image: NDArray[np.uint8], probs: Probs, n_iter: int, gaussian: Gaussian, bilateral: Bilateral) -> Probs:
+    """[C, H, W], Potts compatibility."""
+    with use_backend("reference"):
+        q: Probs = alseg.dense_crf(image, probs, n_iter, gaussian, bilateral)
+    return q
 
 
 def unary_energy(probs: Probs) -> Matrix:
     """[C, H, W] -> [C, N]: -log p."""
     flat = np.asarray(probs, np.float64).reshape(len(probs), -1)
     return np.asarray(-np.log(np.maximum(flat, SMALLEST)))
-
-
-def _softmax(scores: Matrix) -> Matrix:
-    e = np.exp(scores - scores.max(axis=0))
-    return np.asarray(e / e.sum(axis=0))
-
-
-def mean_field(weights: Matrix, probs: Probs, n_iter: int) -> Matrix:
-    """[C, H, W]: Q <- softmax(-U + weights Q), Potts compatibility, all pixels at once; begins at softmax(-U)."""
-    unary = unary_energy(probs)
-    q = _softmax(-unary)
-    for _ in range(n_iter):
-        q = _softmax(q @ weights - unary)
-    return q.reshape(probs.shape)
 
 
 def gibbs_energy(weights: Matrix, probs: Probs, labels: NDArray[np.integer]) -> float:

@@ -17,7 +17,7 @@ from .cases import Case as LogitCase
 from .crf_cases import OURS as OUR_CRF
 from .crf_cases import PYDENSECRF, WAYS, picture_probs
 from .pictures import Folder, get_picture
-from .regions_steps import CRF_STEPS, PLAIN, POOL_STEPS, POOLED, SLIC, Case, Prepared, make_steps, prepare
+from .regions_steps import CRF_STEPS, PLAIN, POOLED, ROW_STEPS, SLIC, Case, Prepared, make_steps, prepare
 from .rivals import OURS, PEER, Rival, time_rivals
 from .slic_cases import FAST, SKIMAGE
 from .slic_cases import PEERS as SLIC_PEERS
@@ -30,6 +30,7 @@ N_CLASSES = 19
 N_ITER = 10
 COUNTS = (1000, 2048)
 SEEDS = "OpenCV SEEDS, 10 iterations"
+ALL_STEPS = "sum of the steps, one slic (K = 1000), without the dense CRF"
 EDGES, DENSE, SELECTION = "edge_map", f"dense_crf, {N_ITER} iterations", "select, a tenth of the pixels"
 _MS_PER_HOUR = 3.6e6
 
@@ -73,7 +74,7 @@ def _our_rivals(scene: Scene, work: Path) -> list[Rival]:
         return WAYS[OUR_CRF](image, picture_probs(image, N_CLASSES), N_ITER, 1)
 
     steps = make_steps(scene.case, p, 1)
-    kept = (*POOL_STEPS, PLAIN, POOLED, *CRF_STEPS)
+    kept = (*ROW_STEPS, PLAIN, POOLED, *CRF_STEPS)
     return [
         *(Rival(f"{SLIC}, K = {k}", OURS, partial(segment, k)) for k in COUNTS),
         *(Rival(name, OURS, lambda name=name: steps[name]) for name in kept),  # type: ignore[misc]
@@ -131,4 +132,8 @@ def add_hours(rows: Sequence[Row], share: float) -> list[Row]:
         usual = _USUAL.get(row["backend"])
         row.update(usual=usual, usual_hours=hours.get(usual or ""))
         row["times"] = ratio(row["usual_hours"], row["core_hours"])
-    return list(rows)
+    summed = [hours.get(name) for name in (f"{SLIC}, K = {COUNTS[0]}", *ROW_STEPS, POOLED, *CRF_STEPS, SELECTION)]
+    total = None if None in summed else sum(value for value in summed if value is not None)
+    whole = {"id": "regions/core-hours/sum", "backend": ALL_STEPS, "role": OURS, "error": None, "core_hours": total}
+    own = [row for row in rows if row.get("role") == OURS]
+    return [*own, whole, *(row for row in rows if row.get("role") != OURS)]

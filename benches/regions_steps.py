@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ SLIC, GEOMETRY, COLORS, ADJACENCY = "slic", "region_geometry", "region_colors", 
 PROBS, REGION_CRF, RLE = "region_probs", "region_crf", "encode_rle"
 PLAIN, POOLED = "uncertainty", "uncertainty, pooled by segments"
 CRF_STEPS = (COLORS, ADJACENCY, PROBS, REGION_CRF)  # what the CRF over regions takes
-POOL_STEPS = (GEOMETRY, RLE)  # what pooling takes beyond the difference between POOLED and PLAIN
+ROW_STEPS = (GEOMETRY, RLE)  # what the rows of the RUN need beyond the pooled measures
 
 
 @dataclass(frozen=True)
@@ -91,21 +90,17 @@ def make_steps(case: Case, p: Prepared, threads: int) -> dict[str, Call]:
             **options,
         )
 
-    def with_threads(function: Any, *given: Any, **options: Any) -> Call:
-        if "num_threads" in inspect.signature(function).parameters:
-            options["num_threads"] = threads
-        return lambda: function(*given, **options)
-
+    image, segments, n = p.image, p.segments, p.n
     return {
-        SLIC: with_threads(alseg.slic, p.image, case.n_segments),
-        GEOMETRY: with_threads(ops.region_geometry, p.segments, p.n, labels=p.labels),
-        COLORS: with_threads(ops.region_colors, p.image, p.segments, p.n),
-        ADJACENCY: with_threads(ops.region_adjacency, p.segments, p.n),
-        PROBS: with_threads(ops.region_probs, p.logits[0], p.segments, p.n),
-        REGION_CRF: with_threads(
-            alseg.region_crf, p.image, p.segments, p.probs, colors=p.colors, adjacency=p.adjacency
+        SLIC: lambda: alseg.slic(image, case.n_segments, num_threads=threads),
+        GEOMETRY: lambda: ops.region_geometry(segments, n, labels=p.labels, num_threads=threads),
+        COLORS: lambda: ops.region_colors(image, segments, n, num_threads=threads),
+        ADJACENCY: lambda: ops.region_adjacency(segments, n, num_threads=threads),
+        PROBS: lambda: ops.region_probs(p.logits[0], segments, n, num_threads=threads),
+        REGION_CRF: lambda: alseg.region_crf(
+            image, segments, p.probs, colors=p.colors, adjacency=p.adjacency, num_threads=threads
         ),
-        RLE: with_threads(ops.encode_rle, p.segments, p.n),
+        RLE: lambda: ops.encode_rle(segments, n),
         PLAIN: uncertainty(),
         POOLED: uncertainty(segments=p.segments[None], n_segments=p.n),
     }

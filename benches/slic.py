@@ -179,12 +179,13 @@ def run(
     if summaries:
         tables.append(make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries))
         goals += _speed_goals(summaries)
-    method = {
-        "part": part,
-        "order": "contenders take turns",
-        "quiet": f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment",
-        "pictures": "; ".join(sources) or "none",
-    }
+    method = {"part": part}
+    if part != "quality":
+        method |= {
+            "order": "contenders take turns",
+            "quiet": f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment",
+            "pictures": "; ".join(sources),
+        }
     if part != "speed":
         found, quality_goals, method["quality"] = _measure_quality(
             folder, pictures or (QUICK_PICTURES if quick else None), counts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -74,8 +73,6 @@ def our_calls(image: Image, n_segments: int, threads: int) -> dict[str, Callable
         )
         return labels
 
-    if "out" not in inspect.signature(alseg.slic).parameters:
-        return {OURS: lambda: call(), ADAPTIVE: lambda: call(adaptive=True)}
     kept = np.empty(image.shape[:2], np.int32)
     return {OURS: lambda: call(out=kept), FRESH: lambda: call(), ADAPTIVE: lambda: call(adaptive=True)}
 

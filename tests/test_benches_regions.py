@@ -270,9 +270,8 @@ def test_exact_mean_field_of_two_pixels_by_hand() -> None:
     np.testing.assert_allclose(weights, [*expected, expected[0][::-1]])
     probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
     scores = np.log(probs[:, 0]) + probs[:, 0] @ weights
-    np.testing.assert_allclose(
-        crf_exact.mean_field(weights, probs, 1)[:, 0], np.exp(scores) / np.exp(scores).sum(axis=0), rtol=1e-12
-    )
+    found = crf_exact.mean_field(image, probs, 1, gaussian, bilateral)[:, 0]
+    np.testing.assert_allclose(found, np.exp(scores) / np.exp(scores).sum(axis=0), rtol=1e-6)
     energy = -np.log(0.9) - np.log(0.8) + expected[0][1]
     assert crf_exact.gibbs_energy(weights, probs, np.array([[0, 1]])) == pytest.approx(energy)
     assert crf_exact.gibbs_energy(weights, probs, np.array([[0, 0]])) == pytest.approx(-np.log(0.9) - np.log(0.2))
@@ -285,7 +284,7 @@ def test_mean_field_lowers_the_energies() -> None:
     probs = crf_cases.picture_probs(image, 3, step=4)
     np.testing.assert_allclose(probs.sum(axis=0), 1, atol=1e-5)
     weights = crf_exact.pair_weights(image, crf_cases.GAUSSIAN, crf_cases.BILATERAL)
-    q = crf_exact.mean_field(weights, probs, 5)
+    q = crf_exact.mean_field(image, probs, 5, crf_cases.GAUSSIAN, crf_cases.BILATERAL)
     given, found = (crf_exact.gibbs_energy(weights, probs, p.argmax(axis=0)) for p in (probs, q))
     assert found <= given
     assert crf_exact.free_energy(weights, probs, q) < crf_exact.free_energy(weights, probs, probs)
@@ -344,6 +343,8 @@ def test_wrong_marginals_have_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(crf_cases.WAYS, name, lambda image, probs, n_iter, threads: lambda: probs * 2)
     result = crf.run(True, (1,), cases=(crf_cases.Case(3, (24, 32)),), iterations=(1,), part="speed")
     row = rows_of(result)[f"crf/C3-32x24/1it/1t/{crf_cases.OURS}"]
+    assert row["error"].startswith("wrong result: mean |Q - exact| is")
+    row = rows_of(result)[f"crf/C3-32x24/1it/1t/{crf_cases.PYDENSECRF}"]
     assert row["error"].startswith("wrong result: sums differ from 1")
     assert "median_ms" not in row
     assert not result["parity"]["ok"]
@@ -361,7 +362,7 @@ def test_a_process_that_fails_is_a_reason(tmp_path: Path) -> None:
 def test_regions_bench_adds_up_its_steps(tmp_path: Path) -> None:
     for library in ("onnx", "onnxruntime"):
         pytest.importorskip(library)
-    from alseg_fast.benches.regions_steps import CRF_STEPS, PLAIN, POOL_STEPS, POOLED, Case
+    from alseg_fast.benches.regions_steps import CRF_STEPS, PLAIN, POOLED, ROW_STEPS, Case
 
     result = regions.run(True, (1,), tmp_path, part="steps", cases=(Case((64, 64), 16, by_network=True),))
     rows = rows_of(result)
@@ -370,10 +371,12 @@ def test_regions_bench_adds_up_its_steps(tmp_path: Path) -> None:
     total = rows[prefix]
     assert total["error"] is None
     assert total["crf_ms"] == pytest.approx(sum(medians[name] for name in CRF_STEPS))
-    extra = max(0, medians[POOLED] - medians[PLAIN])
-    assert total["pool_ms"] == pytest.approx(extra + sum(medians[name] for name in POOL_STEPS))
-    assert total["share"] == pytest.approx((total["pool_ms"] + total["crf_ms"]) / medians[regions.INFERENCE])
-    assert len(result["goals"]) == 1
+    assert total["row_ms"] == pytest.approx(sum(medians[name] for name in ROW_STEPS))
+    assert total["pool_ms"] == pytest.approx(max(0, medians[POOLED] - medians[PLAIN]))
+    both = total["pool_ms"] + total["crf_ms"]
+    assert total["share"] == pytest.approx(both / medians[regions.INFERENCE])
+    assert total["row_share"] == pytest.approx((both + total["row_ms"]) / medians[regions.INFERENCE])
+    assert [goal["value"] for goal in result["goals"]] == [total["share"], total["row_share"]]
     assert "pooling + CRF / inference" in regions.format_table(result)
     assert Path(result["saved_as"]).is_file()
 
@@ -390,14 +393,18 @@ def test_core_hours_are_extrapolated_from_one_picture(monkeypatch: pytest.Monkey
         share = 64 * 96 / (1024 * 2048)
         assert named[name]["core_hours"] == pytest.approx(named[name]["median_ms"] / share * 1e6 / 3.6e6)
     assert named[regions_hours.DENSE]["usual"] == "pydensecrf, 10 iterations"
+    parts = ("slic, K = 1000", regions_hours.POOLED, *regions_hours.ROW_STEPS, *regions_hours.CRF_STEPS)
+    whole = sum(named[name]["core_hours"] for name in (*parts, regions_hours.SELECTION))
+    assert named[regions_hours.ALL_STEPS]["core_hours"] == pytest.approx(whole)
 
 
 def test_hours_of_what_could_not_run_are_unknown() -> None:
     rows = [
-        {"backend": "slic, K = 1000", "median_ms": 36.0},
-        {"backend": "skimage slic, K = 1000", "error": "ModuleNotFoundError"},
+        {"backend": "slic, K = 1000", "role": rivals.OURS, "median_ms": 36.0},
+        {"backend": "skimage slic, K = 1000", "role": rivals.PEER, "error": "ModuleNotFoundError"},
     ]
-    ours, theirs = regions_hours.add_hours(rows, 0.5)
+    ours, whole, theirs = regions_hours.add_hours(rows, 0.5)
+    assert whole["core_hours"] is None
     assert ours["core_hours"] == pytest.approx(20.0)
     assert theirs["core_hours"] is ours["usual_hours"] is ours["times"] is None
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import pkgutil
 import platform
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from ..dispatch import Op
 from .output import Result, columns
 
 
@@ -17,13 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     from .. import _native, config
     from ..engine import versions
-    from ..kernels.edge_map import edge_map
-    from ..kernels.foreground import foreground
-    from ..kernels.region_impurity import region_impurity
-    from ..kernels.resize_normalize import resize_normalize
-    from ..kernels.uncertainty import uncertainty
-
-    operations = (uncertainty, region_impurity, edge_map, foreground, resize_normalize)
     data: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.platform(),
@@ -36,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Result:
         "backend_forced": config.forced_backend(),
         "operations": {
             op.name: {impl.backend: impl.missing() or f"available ({impl.device})" for impl in op.impls}
-            for op in operations
+            for op in _operations()
         },
     }
     rows = [
@@ -49,6 +45,15 @@ def run(arguments: argparse.Namespace) -> Result:
         *((op, ", ".join(f"{b}: {r}" for b, r in back_ends.items())) for op, back_ends in data["operations"].items()),
     ]
     return Result(data, columns(rows))
+
+
+def _operations() -> list[Op]:
+    """Every operation of the package, by its folder's name."""
+    from .. import kernels
+
+    names = sorted(found.name for found in pkgutil.iter_modules(kernels.__path__) if found.ispkg)
+    modules = [import_module(f"{kernels.__name__}.{name}") for name in names]
+    return [op for module in modules for op in vars(module).values() if isinstance(op, Op)]
 
 
 def _providers() -> list[str]:

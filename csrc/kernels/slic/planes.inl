@@ -97,7 +97,7 @@ void slic_planes(const SlicJob& job, int64_t y0, int64_t y1, float* scratch) {
 }
 
 // Adds pixels [x0, x1) of sampled row y, at most 4096.
-inline void add_run(const SlicJob& job, const uint64_t* prefix, int64_t y, int64_t x0, int64_t x1, SlicSums* sums) {
+inline void add_run(const uint64_t* prefix, int64_t y, int64_t x0, int64_t x1, SlicSums* sums) {
   const uint64_t sum = prefix[x1] - prefix[x0];
   constexpr uint64_t kField = (uint64_t{1} << kSlicFieldBits) - 1;
   const int64_t n = x1 - x0;
@@ -140,7 +140,7 @@ void slic_seed(const SlicJob& job, int64_t band) {
             continue;
           }
         }
-        add_run(job, prefix, y, x, stop, sums);
+        add_run(prefix, y, x, stop, sums);
         x = stop;
       }
     }

@@ -31,7 +31,7 @@ void slic_gather(const SlicJob& job, int64_t band, float* scratch) {
       const int16_t* const far = blocks.far + r * job.pitch;
       for_runs(job, blocks, r, [&](const Candidate* c, int64_t x0, int64_t x1) {
         if (!c) return;
-        add_run(job, prefix, row, x0, x1, c->sums);
+        add_run(prefix, row, x0, x1, c->sums);
         if (!job.adaptive) return;
         for (int64_t x = x0; x < x1; ++x)
           if (far[x] > c->sums->farthest) c->sums->farthest = far[x];

@@ -51,6 +51,8 @@ inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 #include "kernels/resize.inl"
 #include "kernels/dense_crf/simplex.inl"
 #include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/transpose.inl"
+#include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
 
 }  // namespace

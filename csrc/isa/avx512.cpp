@@ -48,6 +48,8 @@ inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) !=
 #include "kernels/resize.inl"
 #include "kernels/dense_crf/simplex.inl"
 #include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/transpose.inl"
+#include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
 
 }  // namespace

@@ -57,6 +57,8 @@ inline bool any(vi v) {
 #include "kernels/resize.inl"
 #include "kernels/dense_crf/simplex.inl"
 #include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/transpose.inl"
+#include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
 
 }  // namespace

@@ -64,6 +64,8 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/slic/runs.inl"
 #include "kernels/dense_crf/simplex.inl"
 #include "kernels/dense_crf/blur.inl"
+#include "kernels/dense_crf/transpose.inl"
+#include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
 
 }  // namespace

@@ -4,63 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <stdexcept>
 
 #include "common/threads.h"
 #include "isa/levels.h"
+#include "kernels/dense_crf/vertex_table.h"
 
 namespace alseg {
 namespace {
 
-constexpr uint64_t kNone = ~uint64_t{0};
 constexpr int64_t kChunk = 1024;  // vertices of one task
 
 // The most vertices that an image with its ring may have.
 int64_t ring_limit(int64_t pixels) { return pixels / 4 + 65536; }
-
-uint64_t scramble(uint64_t key) {
-  key *= 0x9e3779b97f4a7c15u;
-  return key ^ (key >> 32);
-}
-
-// From a vertex to its number; all keys are known to fit.
-class VertexTable {
- public:
-  explicit VertexTable(int64_t at_most) { reset(at_most); }
-  void reset(int64_t at_most) {
-    capacity_ = 64;
-    while (capacity_ < static_cast<uint64_t>(at_most) * 2) capacity_ *= 2;
-    entries_.resize(static_cast<int64_t>(capacity_));
-    std::memset(static_cast<void*>(entries_.data()), 0xff, capacity_ * sizeof(Entry));
-  }
-  // The number of `key`, which is `next` if it was not there.
-  int32_t insert(uint64_t key, int32_t next) {
-    uint64_t at = scramble(key) & (capacity_ - 1);
-    while (entries_[static_cast<int64_t>(at)].key != kNone) {
-      const Entry& e = entries_[static_cast<int64_t>(at)];
-      if (e.key == key) return e.number;
-      at = (at + 1) & (capacity_ - 1);
-    }
-    entries_[static_cast<int64_t>(at)] = {key, next};
-    return next;
-  }
-  int32_t find(uint64_t key, int32_t missing) const {
-    uint64_t at = scramble(key) & (capacity_ - 1);
-    for (; entries_[static_cast<int64_t>(at)].key != kNone; at = (at + 1) & (capacity_ - 1)) {
-      if (entries_[static_cast<int64_t>(at)].key == key) return entries_[static_cast<int64_t>(at)].number;
-    }
-    return missing;
-  }
-
- private:
-  struct Entry {
-    uint64_t key;
-    int32_t number;
-  };
-  uint64_t capacity_ = 0;
-  Buffer<Entry> entries_;
-};
 
 // Adds the neighbours of all vertices, so that the blur can pass through them: where a direction leads to a vertex
 // that no pixel touches, what should have gone on from there in another direction would be lost. Not done where the
@@ -69,7 +27,7 @@ void add_ring(std::vector<uint64_t>* keys, VertexTable* numbers, const uint64_t*
   const size_t touched = keys->size();
   if (static_cast<int64_t>(touched) > limit) return;
   const std::vector<uint64_t> first(*keys);
-  numbers->reset(limit + 1);
+  numbers->reset(std::min(limit + 1, static_cast<int64_t>(touched) * (2 * directions + 1)));
   for (size_t v = 0; v < touched; ++v) numbers->insert(first[v], static_cast<int32_t>(v));
   for (size_t v = 0; v < touched && static_cast<int64_t>(keys->size()) <= limit; ++v) {
     for (int k = 0; k < 2 * directions && static_cast<int64_t>(keys->size()) <= limit; ++k) {
@@ -196,7 +154,6 @@ void CrfLattice::build_vertices(const uint8_t* image, int channels, const CrfTer
     tile.first_slot = vertices_.n_slots;
     tile.n_slots = static_cast<int64_t>(keys[static_cast<size_t>(t)].size());
     vertices_.n_slots += tile.n_slots;
-    if (tile.n_slots > tiles_[static_cast<size_t>(largest_tile_)].n_slots) largest_tile_ = t;
   }
   if (vertices_.n_slots > INT32_MAX / 2) throw std::range_error("the image has too many vertices");
   vertices_.of_slot.resize(vertices_.n_slots);

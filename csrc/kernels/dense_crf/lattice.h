@@ -48,7 +48,6 @@ class CrfLattice {
   const int32_t* neighbours(int direction) const { return neighbours_.data() + direction * vertices_.n * 2; }
   const float* taps() const { return taps_; }
   int radius() const { return radius_; }
-  int64_t largest_tile() const { return largest_tile_; }  // index of the one with most slots
 
  private:
   void cut_tiles();
@@ -56,7 +55,7 @@ class CrfLattice {
   void normalise(const CrfTerm& term, const CrfOptions& options);
   void build_grid(const CrfTerm& term, const CrfOptions& options);
 
-  int64_t height_, width_, n_blocks_ = 0, largest_tile_ = 0;
+  int64_t height_, width_, n_blocks_ = 0;
   std::vector<CrfTile> tiles_;
   int corners_ = 0;
   CrfVertices vertices_;

@@ -39,7 +39,7 @@ def slic(
     sampled[plan.row_step // 2 :: plan.row_step] = True
     sampled &= inside
     n_clusters = int(plan.band_clusters[-1])
-    centres = Centres(*(np.zeros(n_clusters, np.int64) for _ in range(2)), *_no_colors(n_clusters))
+    centres = _no_centres(n_clusters)
     cells = _cells(plan, (height, width))
     _move(centres, planes, cells, np.zeros_like(cells), sampled, plan)
     centres.active[:] = np.bincount(cells[sampled], minlength=n_clusters) > 0 if mask is not None else True
@@ -55,8 +55,9 @@ def slic(
     return out
 
 
-def _no_colors(n_clusters: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    return np.zeros((n_clusters, 3), np.int64), np.zeros(n_clusters, np.int64), np.zeros(n_clusters, bool)
+def _no_centres(n: int) -> Centres:
+    x, y, gain = (np.zeros(n, np.int64) for _ in range(3))
+    return Centres(x, y, np.zeros((n, 3), np.int64), gain, np.zeros(n, bool))
 
 
 def _to_planes(image: NDArray[np.uint8], lab: bool) -> Ints:
@@ -122,7 +123,8 @@ def _nearest(planes: Ints, wanted: NDArray[np.bool_], centres: Centres, plan: Pl
 
 
 def _cost(quarters: Ints, plan: Plan) -> Ints:
-    return np.minimum(MOST_COST, (np.abs(quarters) * plan.spatial_weight + (1 << 17)) >> 18)
+    cost: Ints = np.minimum(MOST_COST, (np.abs(quarters) * plan.spatial_weight + (1 << 17)) >> 18)
+    return cost
 
 
 def _move(centres: Centres, planes: Ints, nearest: Ints, far: Ints, sampled: NDArray[np.bool_], plan: Plan) -> bool:

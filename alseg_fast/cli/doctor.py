@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     from .. import _native, config
     from ..engine import versions
+
     data: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.platform(),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import alseg_fast as alseg
 from alseg_fast import ops
@@ -70,7 +69,6 @@ def make_run(folder: Path, p: Prepared, images: int) -> Path:
     )
     rng = np.random.default_rng(_SEED)
     schema, columns = layout.regions_schema((MEASURE,)), region_rows(p)
-    (folder / layout.REGIONS).mkdir(exist_ok=True)
     for part in list(writer.pending()):
         own = writer.shard_rows(part).column("image_id").to_pylist()
         tables = []
@@ -78,10 +76,9 @@ def make_run(folder: Path, p: Prepared, images: int) -> Path:
             scores = (columns[f"{MEASURE}_mean"] * rng.uniform(0.5, 1.5)).astype(np.float32)
             different = {f"{MEASURE}_mean": scores, f"{MEASURE}_sum": scores * columns["area"].astype(np.float64)}
             tables.append(pa.table({"image_id": [name] * p.n, **columns, **different}, schema=schema))
-        pq.write_table(pa.concat_tables(tables), layout.part_path(folder, layout.REGIONS, part), compression="zstd")
         measured = {f"{MEASURE}_{end}": 0.5 for end in ("mean", "max", "top")}
         scored = [{"image_id": name, "width": width, "height": height, **measured} for name in own]
-        writer.commit(part, scored, [])
+        writer.commit(part, scored, [], pa.concat_tables(tables))
     writer.finish()
     return folder
 

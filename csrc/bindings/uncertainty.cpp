@@ -106,7 +106,7 @@ class Call {
     if (!out_.segment_area) return {};
     const int64_t n = first_ + i, s = job_.n_segments;
     return {out_.segment_area + n * s, &segment_sum_[static_cast<size_t>(i * kK * s)],
-            out_.segment_class ? out_.segment_class + n * s * labels_ : nullptr, out_.segment_scale};
+            out_.segment_class ? out_.segment_class + n * s * labels_ : nullptr, out_.segment_scale, threads_ != 1};
   }
 
   void run_group() {

@@ -35,7 +35,11 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return n;
 }
 
-// Whether any lane is not 0.
+// The first lane that is not 0, or kLanes; whether there is one.
+inline int first_set(vi v) {
+  const unsigned zero = static_cast<unsigned>(_mm256_movemask_ps((__m256)(v == 0)));
+  return zero == 0xffu ? kLanes : __builtin_ctz(~zero);
+}
 inline bool any(vi v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v); }
 
 inline vw min_w(vw a, vw b) { return (vw)_mm256_min_epi16((__m256i)a, (__m256i)b); }

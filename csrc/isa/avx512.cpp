@@ -32,7 +32,11 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return __builtin_popcount(keep);
 }
 
-// Whether any lane is not 0.
+// The first lane that is not 0, or kLanes; whether there is one.
+inline int first_set(vi v) {
+  const unsigned lanes = _mm512_test_epi32_mask((__m512i)v, (__m512i)v);
+  return lanes ? __builtin_ctz(lanes) : kLanes;
+}
 inline bool any(vi v) { return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0; }
 
 inline vw min_w(vw a, vw b) { return (vw)_mm512_min_epi16((__m512i)a, (__m512i)b); }

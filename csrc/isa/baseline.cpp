@@ -37,7 +37,12 @@ inline int pack_at_least(float* out, vf v, float threshold) {
   return n;
 }
 
-// Whether any lane is not 0.
+// The first lane that is not 0, or kLanes; whether there is one.
+inline int first_set(vi v) {
+  int lane = 0;
+  while (lane < kLanes && v[lane] == 0) ++lane;
+  return lane;
+}
 inline bool any(vi v) {
   typedef int64_t pair __attribute__((vector_size(16)));
   const pair halves = reinterpret_cast<pair>(v);

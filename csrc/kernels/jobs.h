@@ -56,6 +56,7 @@ struct SegmentSums {
   int64_t* sum;         // [kMeasures, S]
   int64_t* class_count; // [S, n_labels] or null
   double scale;
+  bool shared;          // whether several threads add to them at once
 };
 
 // Partial results of one chunk of rows. Chunks are cut by shape alone and added in order, which is what

@@ -83,23 +83,55 @@ inline void widen_labels(const Label* labels, const uint8_t* valid, int64_t widt
   }
 }
 
-inline void add_shared(int64_t* cell, int64_t value) { __atomic_fetch_add(cell, value, __ATOMIC_RELAXED); }
+template <bool SHARED>
+inline void add_to(int64_t* cell, int64_t value) {
+  if (SHARED) {
+    __atomic_fetch_add(cell, value, __ATOMIC_RELAXED);
+  } else {
+    *cell += value;
+  }
+}
 
+// Adds a run of one label >= 0 to its segment and, with class_stats, to its class.
+template <bool SHARED>
 inline void add_segment_run(const UncertaintyJob& job, float* const* rows, int64_t begin, int64_t end, int32_t label,
                             int32_t segment, const ChunkSums& sums) {
-  if (segment < 0 || segment >= job.n_segments) {
-    *sums.status |= kBadSegment;
-    return;
-  }
-  if (label < 0) return;
   const SegmentSums& to = sums.segments;
-  add_shared(to.area + segment, end - begin);
-  if (to.class_count) add_shared(to.class_count + segment * n_labels(job) + label, end - begin);
+  const int64_t labels = n_labels(job);
+  add_to<SHARED>(to.area + segment, end - begin);
+  if (to.class_count) add_to<SHARED>(to.class_count + segment * labels + label, end - begin);
+  if (job.class_stats) sums.class_count[label] += end - begin;
   for (int m = 0; m < kMeasures; ++m) {
     if (!(job.measures >> m & 1u)) continue;
-    const double sum = sum_of(rows[m], begin, end) * to.scale;
+    const double total = sum_of(rows[m], begin, end), scaled = total * to.scale;
+    if (job.class_stats) sums.class_sum[m * labels + label] += total;
     // NaN and inf come from logits that are not finite, which the status reports; they have no integer.
-    if (sum < 9e18) add_shared(to.sum + m * job.n_segments + segment, static_cast<int64_t>(sum + 0.5));
+    if (scaled < 9e18) add_to<SHARED>(to.sum + m * job.n_segments + segment, static_cast<int64_t>(scaled + 0.5));
+  }
+}
+
+// First pixel from `at` on that has another label or key than given, or `width`.
+inline int64_t run_end(const int32_t* ids, const int32_t* keys, int32_t id, int32_t key, int64_t at, int64_t width) {
+  for (; at + kLanes <= width; at += kLanes) {
+    const int same = first_set((load_i(ids + at) ^ id) | (load_i(keys + at) ^ key));
+    if (same < kLanes) return at + same;
+  }
+  while (at < width && ids[at] == id && keys[at] == key) ++at;
+  return at;
+}
+
+template <bool SHARED>
+inline void add_segments(const UncertaintyJob& job, const int32_t* ids, const int32_t* segments, float* const* rows,
+                         const ChunkSums& sums) {
+  for (int64_t begin = 0, end; begin < job.out_w; begin = end) {
+    const int32_t id = ids[begin], segment = segments[begin];
+    end = run_end(ids, segments, id, segment, begin + 1, job.out_w);
+    if (segment < 0 || segment >= job.n_segments) {
+      *sums.status |= kBadSegment;
+      if (job.class_stats && id >= 0) add_class_run(job, rows, begin, end, id, sums);
+    } else if (id >= 0) {
+      add_segment_run<SHARED>(job, rows, begin, end, id, segment, sums);
+    }
   }
 }
 
@@ -107,15 +139,17 @@ inline void add_segment_run(const UncertaintyJob& job, float* const* rows, int64
 // ids holds labels, or -1 for a pixel that is not valid; without a segment map all pixels lie in one segment.
 void add_runs(const UncertaintyJob& job, const int32_t* ids, const int32_t* segments, float* const* rows,
               const ChunkSums& sums) {
-  const int64_t width = job.out_w;
-  const int32_t* const keys = segments ? segments : ids;
-  for (int64_t begin = 0; begin < width;) {
-    const int32_t id = ids[begin], key = keys[begin];
-    int64_t end = begin + 1;
-    while (end + kLanes <= width && !any((load_i(ids + end) ^ id) | (load_i(keys + end) ^ key))) end += kLanes;
-    while (end < width && ids[end] == id && keys[end] == key) ++end;
+  if (segments) {
+    if (sums.segments.shared) {
+      add_segments<true>(job, ids, segments, rows, sums);
+    } else {
+      add_segments<false>(job, ids, segments, rows, sums);
+    }
+    return;
+  }
+  for (int64_t begin = 0, end; begin < job.out_w; begin = end) {
+    const int32_t id = ids[begin];
+    end = run_end(ids, ids, id, id, begin + 1, job.out_w);
     if (job.class_stats && id >= 0) add_class_run(job, rows, begin, end, id, sums);
-    if (segments) add_segment_run(job, rows, begin, end, id, key, sums);
-    begin = end;
   }
 }

@@ -116,7 +116,8 @@ def run(arguments: argparse.Namespace) -> Result:
         text += f"\n... {len(batch) - _SHOWN:,} more"
     text += f"\n{len(batch):,} picks -> {arguments.out}"
     share = 100 * float(facts["share"])
-    text += f"\nbought {facts['bought']:,} of {facts['pool']:,} {arguments.unit} ({share:.2f} %)"
+    bought, pool = (f"{n:,.1f}" if isinstance(n, float) else f"{n:,}" for n in (facts["bought"], facts["pool"]))
+    text += f"\nbought {bought} of {pool} {arguments.unit} ({share:.2f} %)"
     if arguments.masks:
         text += f"\nmasks -> {arguments.masks}"
     data = {

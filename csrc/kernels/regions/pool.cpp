@@ -31,6 +31,25 @@ class Band {
       while (x < width && job.x_index[x] < k) ++x;
       cell_begin_[static_cast<size_t>(k)] = static_cast<int32_t>(x);
     }
+    direct_ = width == job.in_w && right_.back() == 0.0;
+    for (x = 0; direct_ && x < width; ++x) direct_ = job.x_index[x] == x;
+  }
+
+  // Whether the row's pixels are small pixels themselves, as where the model answers at full resolution.
+  bool is_direct(int64_t y) const { return direct_ && job_.y_frac[y] == 0.0f; }
+
+  bool add_direct(int64_t y, double* sums) {
+    const int64_t n = job_.n_labels;
+    const float* const row = job_.values + job_.y_index[y] * job_.in_w * n;
+    return for_each_run(job_.map, y, [&](int32_t id, int64_t first, int64_t end) {
+      float* const __restrict part = part_.data();
+      std::fill(part_.begin(), part_.end(), 0.0f);
+      for (int64_t x = first; x < end; ++x) {
+        const float* const __restrict p = row + x * n;
+        for (int64_t l = 0; l < n; ++l) part[l] += p[l];
+      }
+      for (int64_t l = 0; l < n; ++l) sums[id * n + l] += static_cast<double>(part[l]);
+    });
   }
 
   bool add_row(int64_t y) {
@@ -99,6 +118,7 @@ class Band {
   }
 
   const PoolJob& job_;
+  bool direct_ = false;
   std::vector<PooledRun> runs_;
   std::vector<int32_t> latest_;      // [S] latest run of each region, or -1
   std::vector<int32_t> present_;     // regions with a run
@@ -115,7 +135,7 @@ bool pool_rows(const PoolJob& job, int64_t y0, int64_t y1, double* sums) {
   Band band(job);
   bool ok = true;
   for (int64_t y = y0; y < y1; ++y) {
-    ok &= band.add_row(y);
+    ok &= band.is_direct(y) ? band.add_direct(y, sums) : band.add_row(y);
     if (y + 1 == y1 || job.y_index[y + 1] != job.y_index[y]) band.flush(job.y_index[y], sums);
   }
   return ok;

@@ -37,7 +37,7 @@ from .crf_memory import call_in_process, save_inputs
 from .pictures import Folder, find_pictures, get_picture
 from .rivals import OURS as OUR_ROLE
 from .rivals import PART, PEER, Rival, add_ratios, find_ratio, time_rivals
-from .tables import Result, Row, format_table, goal, make_table, ratio, save_result
+from .tables import Result, Row, finish_result, format_table, goal, make_table, ratio
 from .timing import Quiet
 
 __all__ = ["PARTS", "format_table", "run"]
@@ -199,23 +199,21 @@ def run(
     if part != "accuracy":
         method |= {
             "order": "contenders take turns",
-            "quiet": f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment",
+            "quiet": str(quiet),
             "pictures": "; ".join(sources),
         }
     if part != "speed":
         found, accuracy_goals = _measure_accuracy(folder, quick)
         tables += found
         goals += accuracy_goals
-    result: Result = {
-        "bench": "crf",
-        "quick": quick,
-        "metadata": facts,
-        "method": method,
-        "parity": {"ok": not wrong, "failed": wrong},
-        "tables": tables,
-        "goals": goals,
-        "notes": list(NOTES),
-    }
-    if save_to is not None:
-        result["saved_as"] = str(save_result(result, save_to))
-    return result
+    return finish_result(
+        "crf",
+        quick=quick,
+        facts=facts,
+        method=method,
+        tables=tables,
+        goals=goals,
+        notes=NOTES,
+        wrong=wrong,
+        save_to=save_to,
+    )

@@ -29,7 +29,7 @@ from .pipeline_report import (
 )
 from .pool_images import PHOTO_BYTES, PHOTO_SIZE, fill_directory, make_photo
 from .stages_alone import StagesAlone
-from .tables import Result, Row, format_table, make_table, ratio, save_result
+from .tables import Result, Row, finish_result, format_table, make_table, ratio
 from .timing import Contender, Quiet, Spread, error_text, interleave
 
 __all__ = ["format_table", "run"]
@@ -190,23 +190,21 @@ def run(
             summaries.append(measured.summary)
             wrong += measured.wrong
         lengths = [len(data) for data in pool.contents]
-    result: Result = {
-        "bench": "pipeline",
-        "quick": quick,
-        "metadata": facts,
-        "method": {
+    return finish_result(
+        "pipeline",
+        quick=quick,
+        facts=facts,
+        method={
             "order": "contenders take turns",
-            "quiet": f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment",
+            "quiet": str(quiet),
             "pool": f"{sizes.images} JPEGs of {sizes.photo[1]}x{sizes.photo[0]}, quality 90, 4:2:0, "
             f"{len(lengths)} distinct, {min(lengths):,} to {max(lengths):,} bytes",
             "mobile_gflop": gflop,
             "workers": workers,
         },
-        "parity": {"ok": not wrong, "failed": wrong},
-        "tables": [*tables, make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries)],
-        "goals": list_goals(summaries),
-        "notes": list(NOTES),
-    }
-    if save_to is not None:
-        result["saved_as"] = str(save_result(result, save_to))
-    return result
+        tables=[*tables, make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries)],
+        goals=list_goals(summaries),
+        notes=NOTES,
+        wrong=wrong,
+        save_to=save_to,
+    )

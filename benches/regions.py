@@ -20,7 +20,7 @@ from .pictures import Folder, find_pictures, get_picture
 from .pool_images import encode_jpeg
 from .regions_steps import CRF_STEPS, PLAIN, POOLED, ROW_STEPS, SLIC, Case, Image, make_steps, prepare
 from .rivals import OURS, PART, Rival, time_rivals
-from .tables import Result, Row, format_table, goal, make_table, ratio, save_result
+from .tables import Result, Row, finish_result, format_table, goal, make_table, ratio
 from .timing import Quiet, error_text
 
 __all__ = ["PARTS", "format_table", "run"]
@@ -184,18 +184,15 @@ def run(
         tables.append(make_table(title, regions_hours.COLUMNS, rows))
         sources.append(source)
         method["core-hours"] = f"{size[1]}x{size[0]}, divided by {share:.3g}; selection from {pictures} pictures"
-    method["quiet"] = f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment"
+    method["quiet"] = str(quiet)
     method["pictures"] = "; ".join(dict.fromkeys(sources))
-    result: Result = {
-        "bench": "regions",
-        "quick": quick,
-        "metadata": facts,
-        "method": method,
-        "parity": {"ok": True, "failed": []},
-        "tables": tables,
-        "goals": goals,
-        "notes": list(NOTES),
-    }
-    if save_to is not None:
-        result["saved_as"] = str(save_result(result, save_to))
-    return result
+    return finish_result(
+        "regions",
+        quick=quick,
+        facts=facts,
+        method=method,
+        tables=tables,
+        goals=goals,
+        notes=NOTES,
+        save_to=save_to,
+    )

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 import alseg_fast as alseg
-from alseg_fast import ops
-from alseg_fast.stages import run_layout as layout
+from alseg_fast.stages.region_columns import region_columns
+from alseg_fast.stages.region_rows import regions_table
+from alseg_fast.stages.regions import PictureRegions
 from alseg_fast.stages.store import RunWriter
 
 from .regions_steps import Prepared
@@ -24,33 +25,19 @@ _SEED = 5
 
 
 def region_rows(p: Prepared) -> dict[str, Any]:
-    """The columns of one picture's regions, but its id, as `layout.regions_schema` has them."""
-    height, width = p.segments.shape
-    geometry = ops.region_geometry(p.segments, p.n, labels=p.labels)
+    """The columns of one picture's regions, as the engine makes them."""
     u = alseg.uncertainty(
         p.logits,
-        (height, width),
+        p.labels.shape,
         measures=(MEASURE,),
         maps=False,
+        class_stats=True,
         segments=p.segments[None],
         n_segments=p.n,
     )
-    pooled: Any = u.segments
-    area = np.asarray(geometry.area, np.int64)
-    mean = np.asarray(pooled[f"{MEASURE}_mean"][0], np.float32)
-    columns: dict[str, Any] = {
-        "region_id": np.arange(p.n, dtype=np.int64),
-        **{name: np.ascontiguousarray(geometry.boxes[:, i], np.int32) for i, name in enumerate("xywh")},
-        "area": area,
-        "class": p.probs.argmax(axis=1).astype(np.int32),
-        f"{MEASURE}_mean": mean,
-        f"{MEASURE}_sum": mean.astype(np.float64) * area,
-        "class_fraction": pa.array(p.probs.tolist(), pa.list_(pa.float32())),
-        "cost_clicks": np.ones(p.n, np.float32),
-        "cost_seconds": np.ones(p.n, np.float32),
-        "rle": pa.array(ops.encode_rle(p.segments, p.n), pa.string()),
-    }
-    return columns
+    pooled = {name: values[0] for name, values in u.segments.items()}
+    regions = PictureRegions(p.segments, p.n)
+    return region_columns(regions, pooled, (MEASURE,), p.segments, p.labels, p.labels.shape)
 
 
 def make_run(folder: Path, p: Prepared, images: int) -> Path:
@@ -68,17 +55,17 @@ def make_run(folder: Path, p: Prepared, images: int) -> Path:
         shard_size=_SHARD,
     )
     rng = np.random.default_rng(_SEED)
-    schema, columns = layout.regions_schema((MEASURE,)), region_rows(p)
+    columns = region_rows(p)
     for part in list(writer.pending()):
         own = writer.shard_rows(part).column("image_id").to_pylist()
-        tables = []
+        pictures = []
         for name in own:
             scores = (columns[f"{MEASURE}_mean"] * rng.uniform(0.5, 1.5)).astype(np.float32)
-            different = {f"{MEASURE}_mean": scores, f"{MEASURE}_sum": scores * columns["area"].astype(np.float64)}
-            tables.append(pa.table({"image_id": [name] * p.n, **columns, **different}, schema=schema))
+            different = {f"{MEASURE}_mean": scores, f"{MEASURE}_sum": scores.astype(np.float64) * columns["area"]}
+            pictures.append((name, columns | different))
         measured = {f"{MEASURE}_{end}": 0.5 for end in ("mean", "max", "top")}
         scored = [{"image_id": name, "width": width, "height": height, **measured} for name in own]
-        writer.commit(part, scored, [], pa.concat_tables(tables))
+        writer.commit(part, scored, [], regions_table(pictures, (MEASURE,), crf=False))
     writer.finish()
     return folder
 

@@ -26,7 +26,7 @@ from .slic_cases import (
     check_segments,
     our_calls,
 )
-from .tables import Result, Row, format_table, goal, make_table, save_result
+from .tables import Result, Row, finish_result, format_table, goal, make_table
 from .timing import Quiet, error_text
 
 __all__ = ["PARTS", "format_table", "run"]
@@ -183,7 +183,7 @@ def run(
     if part != "quality":
         method |= {
             "order": "contenders take turns",
-            "quiet": f"{quiet.looks - quiet.disturbed} of {quiet.looks} repetitions began in a quiet moment",
+            "quiet": str(quiet),
             "pictures": "; ".join(sources),
         }
     if part != "speed":
@@ -192,16 +192,14 @@ def run(
         )
         tables += found
         goals += quality_goals
-    result: Result = {
-        "bench": "slic",
-        "quick": quick,
-        "metadata": facts,
-        "method": method,
-        "parity": {"ok": not wrong, "failed": wrong},
-        "tables": tables,
-        "goals": goals,
-        "notes": list(NOTES),
-    }
-    if save_to is not None:
-        result["saved_as"] = str(save_result(result, save_to))
-    return result
+    return finish_result(
+        "slic",
+        quick=quick,
+        facts=facts,
+        method=method,
+        tables=tables,
+        goals=goals,
+        notes=NOTES,
+        wrong=wrong,
+        save_to=save_to,
+    )

@@ -7,6 +7,7 @@ heading], ...], "rows": [{"id", ..., "error"}]}], ``goals`` [{"goal", "target", 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,34 @@ def format_table(result: Result) -> str:
     if result["notes"]:
         parts.append("\n".join(f"- {note}" for note in result["notes"]))
     return "\n\n".join(parts)
+
+
+def finish_result(
+    bench: str,
+    *,
+    quick: bool,
+    facts: dict[str, Any],
+    method: dict[str, Any],
+    tables: list[Row],
+    goals: list[Row],
+    notes: Sequence[str],
+    wrong: Sequence[str] = (),
+    save_to: str | Path | None,
+) -> Result:
+    """The result of one benchmark, written to a file where a directory is given."""
+    result: Result = {
+        "bench": bench,
+        "quick": quick,
+        "metadata": facts,
+        "method": method,
+        "parity": {"ok": not wrong, "failed": list(wrong)},
+        "tables": tables,
+        "goals": goals,
+        "notes": list(notes),
+    }
+    if save_to is not None:
+        result["saved_as"] = str(save_result(result, save_to))
+    return result
 
 
 def save_result(result: Result, directory: str | Path) -> Path:

@@ -59,6 +59,9 @@ class Quiet:
     looks: int = 0
     disturbed: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.looks - self.disturbed} of {self.looks} repetitions began in a quiet moment"
+
     def wait(self) -> bool:
         """True once two windows in a row were quiet; False when time ran out."""
         self.looks += 1

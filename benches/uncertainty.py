@@ -13,7 +13,7 @@ from . import machine
 from .cases import FORMS, INPUTS, SEED, Case, Form, Peer
 from .contest import hold_contest
 from .parity import reference_outputs
-from .tables import Result, format_table, make_table, save_result
+from .tables import Result, finish_result, format_table, make_table
 from .timing import Quiet
 from .uncertainty_report import NOTES, ROW_COLUMNS, SUMMARY_COLUMNS, add_ratios, list_goals, summarise
 
@@ -61,22 +61,20 @@ def run(
             summaries.append(summarise(form, case, kind, n, rows))
             wrong += failed
             looks, disturbed = looks + quiet.looks, disturbed + quiet.disturbed
-    result: Result = {
-        "bench": "uncertainty",
-        "quick": quick,
-        "metadata": facts,
-        "method": {
+    return finish_result(
+        "uncertainty",
+        quick=quick,
+        facts=facts,
+        method={
             "part": part,
             "seed": SEED,
             "order": "contenders take turns",
             "quiet": f"{looks - disturbed} of {looks} repetitions began in a quiet moment",
             "cache": "warm",
         },
-        "parity": {"ok": not wrong, "failed": wrong},
-        "tables": [*tables, make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries)],
-        "goals": list_goals(summaries),
-        "notes": list(NOTES),
-    }
-    if save_to is not None:
-        result["saved_as"] = str(save_result(result, save_to))
-    return result
+        tables=[*tables, make_table("Summary (ratios of medians)", SUMMARY_COLUMNS, summaries)],
+        goals=list_goals(summaries),
+        notes=NOTES,
+        wrong=wrong,
+        save_to=save_to,
+    )

@@ -147,8 +147,10 @@ def test_peers_give_label_maps(peer: slic_cases.Peer, no_data: None) -> None:
     assert source == "90x60: drawn (shapes and 1/f noise)"
     try:
         call = peer.make(image, 20, 1)
-    except ImportError as exc:
-        pytest.skip(str(exc))
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("alseg_fast"):
+            raise
+        pytest.skip(f"{exc.name} is not installed")
     first = np.array(call())
     assert slic_cases.check_peer(first, image) is None
     np.testing.assert_array_equal(call(), first)  # a kept object must not remember the first call

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ops import encode_rle, region_clicks, region_crf, region_geometry, region_probs, region_seconds
-from .regions import PictureRegions, enlarge
+from .regions import PictureRegions, at_size
 
 
 def region_columns(
@@ -34,7 +34,7 @@ def region_columns(
     The sum of a measure over a region is its mean times the region's area in the picture.
     """
     count = regions.count
-    whole = enlarge(regions.segments, image_size)
+    whole = at_size(regions.segments, image_size)
     geometry = region_geometry(whole, count, num_threads=1)
     inside = region_geometry(segments, count, labels=labels, num_threads=1)
     assert inside.label_edges is not None

@@ -130,7 +130,7 @@ def _shrink(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint
     return out
 
 
-def enlarge(segments: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+def at_size(segments: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
     """Segments at another size, each pixel taking the id of the nearest one; the same array if it has that size."""
     if segments.shape == size:
         return segments

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..ops import decode_rle
 from .batch import batch_facts
+from .regions import at_size
 
 _OUTLINE = np.array([255, 214, 0], np.uint8)
 _THUMB_SIDE = 256  # outlines are this many times finer than the picture's longer side
@@ -55,8 +56,7 @@ def draw_bought(image: NDArray[np.uint8], rles: Sequence[str], size: tuple[int, 
     for number, rle in enumerate(rles, 1):
         ids[decode_rle(rle, size)] = number
     shape = image.shape[:2]
-    rows, columns = ((2 * np.arange(n) + 1) * own // (2 * n) for n, own in zip(shape, size, strict=True))
-    ids = ids[rows[:, None], columns]
+    ids = at_size(ids, shape)
     border = np.zeros(shape, bool)
     reach = max(1, round(max(shape) / _THUMB_SIDE))
     for step in range(1, reach + 1):

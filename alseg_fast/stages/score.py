@@ -18,7 +18,7 @@ from ..runtimes.spec import ModelSpec
 from ..types import Uncertainty
 from .prepare import Placement
 from .region_columns import crf_columns, region_columns
-from .regions import PictureRegions, enlarge
+from .regions import PictureRegions, at_size
 
 LABELS = "labels"
 SCORE_SIZES = ("input", "image")
@@ -96,7 +96,7 @@ class Reducer:
         """
         size = image_size if self._score_size == "image" else (placement.height, placement.width)
         box = placement.box((logits.shape[-2], logits.shape[-1]))
-        ids = None if regions is None else enlarge(regions.segments, size)
+        ids = None if regions is None else at_size(regions.segments, size)
         # Room for more regions than there are, so that pictures with other counts use the same memory.
         room = None if regions is None else -(-regions.count // _REGION_ROOM) * _REGION_ROOM
         key = (size, logits.shape, maps, room)

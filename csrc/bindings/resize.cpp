@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "common/threads.h"
 #include "isa/levels.h"
 
@@ -62,12 +63,6 @@ struct Filter {
   }
 };
 
-float* scratch_floats(int64_t n) {
-  thread_local std::vector<float> memory;
-  if (memory.size() < static_cast<size_t>(n)) memory.resize(static_cast<size_t>(n));
-  return memory.data();
-}
-
 void resize_normalize(const py::array& image, py::array out, int64_t channel_axis, std::array<double, 3> gain,
                       std::array<double, 3> bias, bool reverse_channels, bool antialias, int num_threads) {
   if (image.ndim() != 3 || image.shape(2) != 3 || image.itemsize() != 1)
@@ -117,7 +112,7 @@ void resize_normalize(const py::array& image, py::array out, int64_t channel_axi
   const int64_t scratch = table.resize_scratch(job);
   constexpr int64_t kRows = 32;
   alseg::parallel_for((job.out_h + kRows - 1) / kRows, num_threads, [&](int64_t chunk) {
-    table.resize_rows(job, chunk * kRows, std::min((chunk + 1) * kRows, job.out_h), scratch_floats(scratch));
+    table.resize_rows(job, chunk * kRows, std::min((chunk + 1) * kRows, job.out_h), bindings::scratch_floats(scratch));
   });
 }
 

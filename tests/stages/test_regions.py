@@ -7,7 +7,7 @@ import pytest
 
 from alseg_fast.errors import RunError, UsageError
 from alseg_fast.stages.region_cache import RegionCache
-from alseg_fast.stages.regions import RegionPlan, cut, enlarge, parse_regions
+from alseg_fast.stages.regions import RegionPlan, at_size, cut, parse_regions
 from support import draw_picture
 
 
@@ -42,7 +42,7 @@ def test_what_is_no_plan_is_refused(text):
 def test_enlarging_takes_the_nearest_and_loses_no_row(source, factor):
     target = int(np.ceil(source * factor))
     ids = np.arange(source * 3, dtype=np.int32).reshape(source, 3)
-    big = enlarge(ids, (target, 5))
+    big = at_size(ids, (target, 5))
     assert big.shape == (target, 5)
     assert set(big.ravel()) == set(ids.ravel())
     centres = (np.arange(target) + 0.5) * source / target
@@ -63,7 +63,7 @@ def test_squares_are_counted_in_pixels_of_the_picture():
     np.testing.assert_array_equal(whole, np.arange(6).reshape(2, 3).repeat(20, 0).repeat(20, 1))
     # at half the size they have half the side, also where the picture was decoded smaller
     half = cut(image[::2, ::2], (20, 30), RegionPlan("grid", 20), own_size=(40, 60)).segments
-    np.testing.assert_array_equal(enlarge(half, (40, 60)), whole)
+    np.testing.assert_array_equal(at_size(half, (40, 60)), whole)
     # squares smaller than a pixel of the scores join
     tiny = cut(image, (4, 6), RegionPlan("grid", 1))
     assert tiny.count == 24

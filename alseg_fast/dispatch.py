@@ -19,7 +19,7 @@ from typing import Any
 from . import config
 from .errors import BackendError, UsageError
 
-BACKENDS = ("triton", "native", "numba", "reference")
+BACKENDS = ("triton", "native", "faiss", "numba", "reference")
 
 _forced: ContextVar[str | None] = ContextVar("alseg_backend", default=None)
 

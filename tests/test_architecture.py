@@ -15,6 +15,7 @@ LAYERS = (
     ("dispatch",),
     ("kernels", "_native"),
     ("ops",),
+    ("histogram_index",),
     ("runtimes",),
     ("export",),
     ("stages",),

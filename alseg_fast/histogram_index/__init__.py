@@ -1,0 +1,1 @@
+"""Exact nearest neighbours of histograms under the Jensen-Shannon divergence, class by class."""

@@ -1,0 +1,11 @@
+"""The k rows nearest to each query under the Jensen-Shannon divergence, within one class of a histogram index.
+
+``reference.py`` is the definition; every implementation has its signature. ``common.py`` has the data they take.
+"""
+
+from ...dispatch import Impl, Op
+
+js_knn = Op(
+    __name__,
+    (Impl("reference", "reference:js_knn", device="cpu"),),
+)

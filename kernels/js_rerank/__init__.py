@@ -1,0 +1,11 @@
+"""The Jensen-Shannon divergence of each query and each of its candidate rows.
+
+``reference.py`` is the definition; every implementation has its signature.
+"""
+
+from ...dispatch import Impl, Op
+
+js_rerank = Op(
+    __name__,
+    (Impl("reference", "reference:js_rerank", device="cpu"),),
+)

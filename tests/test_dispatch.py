@@ -41,7 +41,7 @@ def test_forcing_by_the_environment(monkeypatch):
     monkeypatch.setenv("ALSEG_BACKEND", "reference")
     assert op_of(NATIVE, REFERENCE).resolve("cpu") is REFERENCE
     monkeypatch.setenv("ALSEG_BACKEND", "cuda")
-    with pytest.raises(BackendError, match="ALSEG_BACKEND must be one of triton, native, numba, reference; got 'cuda'"):
+    with pytest.raises(BackendError, match="ALSEG_BACKEND must be one of triton, native, faiss, numba, reference; got 'cuda'"):
         op_of(NATIVE, REFERENCE).resolve("cpu")
 
 
@@ -81,4 +81,4 @@ def test_explain_lists_every_implementation():
 
 
 def test_known_backends_are_the_contract():
-    assert set(BACKENDS) == {"triton", "native", "numba", "reference"}
+    assert set(BACKENDS) == {"triton", "native", "faiss", "numba", "reference"}

@@ -7,5 +7,8 @@ from ...dispatch import Impl, Op
 
 js_rerank = Op(
     __name__,
-    (Impl("reference", "reference:js_rerank", device="cpu"),),
+    (
+        Impl("numba", "numba_cpu:js_rerank", device="cpu", needs=("numba",)),
+        Impl("reference", "reference:js_rerank", device="cpu"),
+    ),
 )

@@ -139,6 +139,7 @@ def rerank_pairs(
     bins = queries.shape[1] // query_scale.shape[1]
     p = queries.astype(np.float64) * np.repeat(query_scale, bins, axis=1)
     rows = machine_rows(hist)
+    query, row = np.ascontiguousarray(query, np.int64), np.ascontiguousarray(row, np.int64)
     out: NDArray[np.float64] = empty((len(row),), np.float64)
     in_pieces(
         len(row),

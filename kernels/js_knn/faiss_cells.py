@@ -58,13 +58,15 @@ class Lists:
 
     def __init__(self, index: Any, alive: Any) -> None:
         self.index = index
-        self.selection = {}
+        self.selection: dict[str, Any] = {}
         if alive is not None:
-            self.selection["sel"] = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
+            selector: Any = faiss.IDSelectorBitmap
+            self.selection["sel"] = selector(np.packbits(alive, bitorder="little"))
 
     def _common(self, wanted: Any, lists: Indices) -> tuple[Any, ...]:
         arrays = np.ascontiguousarray(wanted), np.ascontiguousarray(lists), np.zeros(lists.shape, np.float32)
-        return arrays, faiss.SearchParametersIVF(nprobe=lists.shape[1], **self.selection)
+        parameters: Any = faiss.SearchParametersIVF
+        return arrays, parameters(nprobe=lists.shape[1], **self.selection)
 
     def nearest(self, wanted: Any, lists: Indices, m: int) -> tuple[Any, Indices]:
         """Inner products and rows [Q, m]; rows are -1 behind the last."""
@@ -145,7 +147,7 @@ class CellForm:
 
     def closer(self, queries: Queries, limit: Floats, keep: Keep) -> tuple[list[Pairs], Indices]:
         left = self.lower_bounds(self.distances(queries)) <= limit[:, None]
-        visited = left @ self.sizes
+        visited = (left * self.sizes).sum(axis=1)
         few = np.flatnonzero(visited <= _PAYING_SHARE * len(self.block.key))
         many = np.flatnonzero(visited > _PAYING_SHARE * len(self.block.key))
         wanted = with_threshold(queries, limit, self.error)

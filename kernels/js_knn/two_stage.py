@@ -180,16 +180,17 @@ def search_nearest(
         usable &= rank < m
     pairs: list[Pairs] = []
 
-    def measure(wanted: NDArray[np.bool_]) -> Floats:
+    def measure(wanted: NDArray[np.bool_], limit: Floats) -> Floats:
         for i, form in enumerate(forms):
             query, column = np.nonzero(wanted & (of_form == i))
             pairs.append(task.measure(form.block, query, rows[query, column], task.num_threads))
-        pairs[:] = [best_pairs(pairs, task.k, task.limit())]
+        pairs[:] = [best_pairs(pairs, task.k, limit)]
         result.reranked[chosen] += wanted.sum(axis=1)
         return worst_distance(pairs[0], task.k, task.limit())
 
-    worst = measure(usable & (rank < task.k))
-    worst = measure(usable & (rank >= task.k) & (LN2 * low <= worst[:, None]))
+    worst = measure(usable & (rank < task.k), task.limit())
+    others = usable & (rank >= task.k) & (LN2 * low <= worst[:, None])
+    worst = measure(others, np.minimum(task.limit(), np.nextafter(worst, np.inf)))
     write_pairs(result, chosen, pairs[0])
     result.certified[chosen] = (LN2 * unseen > worst) | np.isinf(unseen)
     visited = np.sum([f.visited for f in found], axis=0)

@@ -7,5 +7,8 @@ from ...dispatch import Impl, Op
 
 js_rerank = Op(
     __name__,
-    (Impl("reference", "reference:js_rerank", device="cpu"),),
+    (
+        Impl("native", "native_cpu:js_rerank", device="cpu", needs=("alseg_fast._native",)),
+        Impl("reference", "reference:js_rerank", device="cpu"),
+    ),
 )

@@ -3,25 +3,15 @@
 ``reference.py`` is the definition; every implementation has its signature. ``common.py`` has the data they take.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 from ...dispatch import Impl, Op
-
-
-def _no_gpu(*arguments: Any, **options: Any) -> str | None:
-    """Why FAISS cannot search on a GPU here; FAISS is loaded to find out."""
-    from .faiss_library import gpu_missing
-
-    return gpu_missing()
-
+from .gpu import gpu_missing
 
 js_knn = Op(
     __name__,
     (
+        Impl("native", "native_cpu:js_knn", device="cpu", needs=("alseg_fast._native",)),
         Impl("faiss", "faiss_cpu:js_knn", device="cpu", needs=("faiss", "numba")),
-        Impl("faiss", "faiss_cuda:js_knn", device="cuda", needs=("faiss", "numba"), limits=_no_gpu),
+        Impl("faiss", "faiss_cuda:js_knn", device="cuda", needs=("faiss", "numba"), limits=gpu_missing),
         Impl("reference", "reference:js_knn", device="cpu"),
     ),
 )

@@ -102,7 +102,9 @@ class CellForm:
         first, last = cells.offsets[:-1][filled], cells.offsets[1:][filled] - 1
         self.nearest_row, self.farthest_row = np.full((2, len(filled)), np.inf)
         self.nearest_row[filled], self.farthest_row[filled] = cells.distance[first], cells.distance[last]
-        self.stretch = float((weights / cells.weights).min())  # squared distances are at least these times the cells'
+        used = cells.weights > 0
+        # Squared distances are at least so many times those that the cells were made by.
+        self.stretch = float((weights[used] / cells.weights[used]).min())
         self.centroids = cells.centroids.astype(np.float64)
 
     def distances(self, queries: Queries) -> Floats:

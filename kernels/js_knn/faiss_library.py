@@ -12,7 +12,7 @@ from ... import config
 with config.openblas_core_type():
     import faiss
 
-__all__ = ["faiss", "gpu_missing", "matrix_products", "own_threads"]
+__all__ = ["faiss", "matrix_products", "own_threads"]
 
 _QUERIES_FOR_BLAS = 8  # from so many queries on a matrix product is faster than FAISS's own loops (measured at D = 96)
 _MOST_THREADS = 32  # that call OpenBLAS at once; its buffers are limited
@@ -55,12 +55,3 @@ def own_threads(num_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(
         min(_MOST_THREADS, num_threads or config.available_cpus()), initializer=faiss.omp_set_num_threads, initargs=(1,)
     )
-
-
-def gpu_missing() -> str | None:
-    """Why FAISS cannot use a GPU here, or None."""
-    if not hasattr(faiss, "StandardGpuResources"):
-        return f"the installed FAISS {faiss.__version__} is built for CPUs only; install faiss-gpu in its place"
-    if faiss.get_num_gpus() < 1:
-        return "FAISS finds no CUDA device"
-    return None

@@ -13,7 +13,7 @@ pytest.importorskip("numba", reason="the FAISS back end needs numba")
 
 from alseg_fast.dispatch import use_backend
 from alseg_fast.errors import BackendError
-from alseg_fast.kernels.js_knn import faiss_flat, faiss_gpu, faiss_library, js_knn, two_stage
+from alseg_fast.kernels.js_knn import faiss_flat, faiss_gpu, faiss_library, gpu, js_knn, two_stage
 from alseg_fast.kernels.js_knn.common import LN2, NO_KEY, Block, Cells, embed
 from alseg_fast.kernels.js_knn.faiss_library import faiss
 from alseg_fast.kernels.js_knn.faiss_rows import embed_float32, product_error
@@ -361,6 +361,7 @@ class StandIn:
                 products, rows = self.index.search(self.rounded(queries), m)
                 return products + np.float32(stand_in.off), rows
 
+        monkeypatch.setattr(gpu, "_has_driver", lambda: True)
         monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
         monkeypatch.setattr(faiss, "GpuIndexFlatConfig", SimpleNamespace, raising=False)
         monkeypatch.setattr(faiss, "GpuIndexFlatIP", GpuIndexFlatIP, raising=False)
@@ -414,11 +415,25 @@ def test_a_gpu_of_too_little_precision_is_an_error(monkeypatch):
         run(make_case(0, n=50), "cuda")
 
 
-def test_no_gpu_is_said():
+@pytest.mark.parametrize("driver", [False, True])
+def test_no_gpu_is_said(driver, monkeypatch):
     if faiss.get_num_gpus() > 0:
         pytest.skip("this machine has a GPU")
-    with pytest.raises(BackendError, match=r"is built for CPUs only|finds no CUDA device"):
+    monkeypatch.setattr(gpu, "_has_driver", lambda: driver)
+    reason = r"built for CPUs only|finds no CUDA device" if driver else r"there is no CUDA driver here"
+    with pytest.raises(BackendError, match=reason):
         run(make_case(0), "cuda")
+
+
+@pytest.mark.parametrize("in_cells", [False, True])
+def test_a_channel_of_weight_zero_does_not_count(in_cells):
+    call = make_case(3, kind="sparse", n=300, n_blocks=1, cells=False, dead=False)
+    weights = np.array([0.5, 0.5, 0.0])
+    block = call["blocks"][0]
+    of_cells = weights if in_cells else np.full(3, 1 / 3)
+    order, cells = make_cells(np.random.default_rng(0), block.hist, block.scale, of_cells, 9)
+    blocks = [Block(block.hist[order], block.scale[order], block.key[order], None, cells)]
+    check_equal(run(call, blocks=blocks, weights=weights), call, blocks=blocks, weights=weights)
 
 
 @pytest.mark.skipif(faiss.get_num_gpus() < 1, reason="needs a GPU build of FAISS and a GPU")

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from ..js_rerank.reference import divergence_terms
 
 
-def js_channel_sums(
-    hist: NDArray[Any], scale: NDArray[np.float64], num_threads: int = 0
-) -> NDArray[np.float64]:
+def js_channel_sums(hist: NDArray[Any], scale: NDArray[np.float64], num_threads: int = 0) -> NDArray[np.float64]:
     """Rows hist [n, D] with scale [n, C] (see ``js_knn/common.py``) -> sums [C] float64 in nats: of the divergence of
     the channel over all ordered pairs of rows, self pairs (0) included.
 

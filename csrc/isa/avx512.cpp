@@ -49,6 +49,13 @@ inline uint32_t changes(const int16_t* p) {
   return _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(p), _mm512_loadu_si512(p + 1));
 }
 
+// The top bits of 64 bytes.
+inline uint64_t top_bits(const uint8_t* p) { return _mm512_movepi8_mask(_mm512_loadu_si512(p)); }
+typedef uint64_t vq __attribute__((vector_size(64)));
+inline vq majority(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0xe8); }
+inline vq odd(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
+constexpr int64_t kSlicedBins = 128;  // up to so many bins a channel, bit planes are counted faster than bytes
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -71,6 +78,11 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/histogram/planes.inl"
+#include "kernels/histogram/bit_planes.inl"
+#include "kernels/histogram/increments.inl"
+#include "kernels/histogram/driver.inl"
+#include "kernels/histogram/belharbi.inl"
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // The kernel table: one pointer per operation, filled once per instruction set.
 #pragma once
 #include "kernels/dense_crf/jobs.h"
+#include "kernels/histogram/jobs.h"
 #include "kernels/jobs.h"
 
 namespace alseg {
@@ -48,6 +49,14 @@ struct KernelTable {
                        const float* penalty, float* scratch);
   int64_t (*crf_sweep_scratch)(const CrfSweep&, const CrfTile&);
   unsigned (*crf_sweep_tile)(const CrfSweep&, const CrfTile&, float* scratch);
+  // Adds rows [y0, y1) of one image to counts [dim].
+  int64_t (*histogram_scratch)(const HistogramJob&);
+  void (*histogram_rows)(const HistogramJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
+  // Rows [y0, y1) saturated and resized across; rows of the small image; then its values, added to counts [3, 256].
+  int64_t (*belharbi_scratch)(const BelharbiJob&);
+  void (*belharbi_across)(const BelharbiJob&, int64_t y0, int64_t y1, float* scratch);
+  void (*belharbi_along)(const BelharbiJob&, int64_t y0, int64_t y1);
+  void (*belharbi_count)(const BelharbiJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

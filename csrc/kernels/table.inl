@@ -8,4 +8,5 @@ const KernelTable table = {
     slic_planes, slic_seed, slic_scratch, slic_gather, slic_assign,
     crf_tile_simplices, crf_pitch, crf_collect, crf_blur_lattice, crf_blur_line, crf_penalise, crf_sweep_scratch,
     crf_sweep_tile,
+    histogram_scratch, histogram_rows, belharbi_scratch, belharbi_across, belharbi_along, belharbi_count,
 };

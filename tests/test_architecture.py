@@ -22,7 +22,8 @@ LAYERS = (
     ("seats",),
     ("worker", "pipeline"),
     ("engine",),
-    ("reporting", "propagation"),
+    ("reporting", "histogram_pass", "mask_pass"),
+    ("propagation",),
     ("demo",),
     ("benches",),
     ("cli",),
@@ -45,7 +46,8 @@ STAGES = (
     ("propagate_options",),
     ("propagate_gate", "propagate_inputs", "propagate_histograms"),
     ("propagate_state",),
-    ("propagate_pairs", "propagate_report", "pseudo_masks"),
+    ("propagate_class", "propagate_pairs"),
+    ("propagate_report", "pseudo_masks", "mask_files", "propagate_files"),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
 # Libraries that are imported at module level only where no other module is reached without them: the files of a

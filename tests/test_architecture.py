@@ -11,7 +11,7 @@ PACKAGE = ROOT / "alseg_fast"
 # Lowest first. A prefix stands for everything below it; the longest match counts.
 LAYERS = (
     ("errors", "py.typed"),
-    ("config", "alloc", "types", "checks"),
+    ("config", "alloc", "types", "checks", "atomic"),
     ("dispatch",),
     ("kernels", "_native"),
     ("ops",),
@@ -31,7 +31,7 @@ LAYERS = (
 )
 # Among the stages, data flows one way too.
 STAGES = (
-    ("codecs", "readers", "atomic"),
+    ("codecs", "readers"),
     ("fetch", "pool", "decode"),
     ("prepare", "fingerprint", "region_cache"),
     ("regions",),

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..atomic import write_atomic
 from ..errors import RunError
-from .atomic import write_atomic
 from .strategies import Picks
 
 _METADATA_KEY = b"alseg.select"

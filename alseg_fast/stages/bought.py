@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..atomic import make_directory, write_atomic
 from ..errors import DataError, RunError
 from ..ops.rle import decode_rle
-from .atomic import make_directory, write_atomic
 from .run_layout import png_path
 from .run_reader import Run
 from .score import encode_png

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..atomic import make_directory, write_atomic
 from ..errors import DataError, RunError, UsageError
-from .atomic import make_directory, write_atomic
 from .batch import read_batch
 from .bought import Purchase, purchases
 from .masks import check_directory, find_png, read_png

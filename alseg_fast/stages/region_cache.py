@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..atomic import temp_name
 from ..errors import RunError
-from .atomic import temp_name
 
 log = logging.getLogger("alseg")
 

@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_atomic
 from ..errors import RunError
-from .atomic import write_atomic
 from .report_pictures import LEVELS, SMALLEST_SIDE, LoadImage, LoadOverlay, PictureSpool
 
 MAX_BYTES = 50_000_000

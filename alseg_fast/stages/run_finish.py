@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..atomic import remove_file, write_atomic
 from . import run_layout as layout
-from .atomic import remove_file, write_atomic
 from .run_identity import json_bytes
 from .run_reader import count_run, read_info
 

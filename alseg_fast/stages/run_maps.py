@@ -8,9 +8,9 @@ import errno
 import os
 from pathlib import Path
 
+from ..atomic import KEEPS_PARTS, make_directory, sync_directory, temp_name
 from ..errors import DataError, RunError
 from . import run_layout as layout
-from .atomic import KEEPS_PARTS, make_directory, sync_directory, temp_name
 
 # What a strange image_id can cause: too long, or "a" and "a.png/b" in one pool.
 _ONE_IMAGE_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL})

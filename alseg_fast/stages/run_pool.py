@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..atomic import write_atomic
 from ..errors import RunError
 from . import run_layout as layout
-from .atomic import write_atomic
 
 log = logging.getLogger("alseg")
 

@@ -7,9 +7,9 @@ import os
 import re
 from pathlib import Path
 
+from ..atomic import is_temp_name
 from ..errors import RunError
 from . import run_layout as layout
-from .atomic import is_temp_name
 
 _OURS = {
     **{kind: re.compile(r"^part-\d{5,}\.parquet$") for kind in layout.PART_KINDS},

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
+from ..atomic import host_name, make_directory, remove_file, remove_leftovers, write_atomic
 from ..errors import RunError, UsageError
 from . import run_layout as layout
-from .atomic import host_name, make_directory, remove_file, remove_leftovers, write_atomic
 from .run_finish import refresh_run
 from .run_identity import check_same_config, describe_run, json_bytes, utc_text
 from .run_maps import MapFiles

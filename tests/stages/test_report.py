@@ -372,7 +372,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("alseg_fast.stages.atomic.os.fsync", full)
+    monkeypatch.setattr("alseg_fast.atomic.os.fsync", full)
     with pytest.raises(RunError, match="No space left on device; free space or change --out"):
         write_report(FakeRun(["a"]), None, out, load_image=picture, overlay=maps)
     assert (out.read_text(), len(list(tmp_path.iterdir()))) == ("old", 1)

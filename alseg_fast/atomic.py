@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import RunError
+from .errors import RunError
 
 log = logging.getLogger("alseg")
 

@@ -78,7 +78,9 @@ def compute_histograms(
     with closing(run_ordered(rows.tolist(), stages, in_flight=in_flight, group=_GROUP)) as results:
         for part in _chunks(results, PART_IMAGES):
             found = [hist for _, hist in part]
-            ids, uris = (column.take(pa.array([row for row, _ in part])).to_pylist() for column in (pool.image_id, pool.uri))
+            ids, uris = (
+                column.take(pa.array([row for row, _ in part])).to_pylist() for column in (pool.image_id, pool.uri)
+            )
             store.add(ids, uris, found)
             advance(len(part), sum(isinstance(hist, tuple) for hist in found))
 

@@ -9,7 +9,9 @@ from alseg_fast.kernels.js_knn.reference import js_knn
 
 
 class PlainIndex:
-    def __init__(self, dim, metric="js", device="auto", *, channels=1, weights=None, dtype="float32", cells="auto", seed=0):
+    def __init__(
+        self, dim, metric="js", device="auto", *, channels=1, weights=None, dtype="float32", cells="auto", seed=0
+    ):
         self.dim, self.channels, self.weights = dim, channels, weights
         self._groups = {}
 
@@ -37,7 +39,9 @@ class PlainIndex:
         w = np.divide(1, z, out=np.zeros_like(z), where=z > 1e-15)
         return w / w.sum() if w.sum() else np.full(self.channels, 1 / self.channels)
 
-    def search(self, queries, labels=None, k=40, exact=True, *, multiplier=8, exclude=None, within=None, num_threads=None):
+    def search(
+        self, queries, labels=None, k=40, exact=True, *, multiplier=8, exclude=None, within=None, num_threads=None
+    ):
         (label,) = set(labels)
         ids, hist = self._groups[label]
         queries = np.asarray(queries, np.float32)

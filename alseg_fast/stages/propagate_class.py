@@ -90,9 +90,7 @@ def gate_class(
     return state, what
 
 
-def _what_to_do(
-    old: ClassState | None, digest: str, how: dict[str, Any], labelled: NDArray[np.bool_], cap: int
-) -> str:
+def _what_to_do(old: ClassState | None, digest: str, how: dict[str, Any], labelled: NDArray[np.bool_], cap: int) -> str:
     if old is None:
         return NEW
     if old.members != digest:

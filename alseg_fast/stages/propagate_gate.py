@@ -149,7 +149,9 @@ def find_neighbours(search: ClassSearch, labelled: NDArray[np.bool_], cap: int) 
     return state
 
 
-def add_labels(search: ClassSearch, old: Neighbours, before: NDArray[np.bool_], now: NDArray[np.bool_], cap: int) -> Neighbours:
+def add_labels(
+    search: ClassSearch, old: Neighbours, before: NDArray[np.bool_], now: NDArray[np.bool_], cap: int
+) -> Neighbours:
     """The same as `find_neighbours` of `now`, from what it gave for `before`, a subset; for exact searches.
 
     Only the new labelled images are searched for d*. A rank is counted again only where d* shrank and the rank was

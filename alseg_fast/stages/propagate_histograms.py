@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..atomic import make_directory, remove_leftovers, write_atomic
 from ..errors import UsageError
-from .atomic import make_directory, remove_leftovers, write_atomic
 from .propagate_inputs import PropagationPool
 
 log = logging.getLogger("alseg")
@@ -28,7 +28,13 @@ FOLDER = "histograms"
 PART_IMAGES = 256
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
 _SCHEMA = pa.schema(
-    [("image_id", pa.string()), ("uri", pa.string()), ("row", pa.int32()), ("stage", pa.string()), ("error", pa.string())]
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("row", pa.int32()),
+        ("stage", pa.string()),
+        ("error", pa.string()),
+    ]
 )
 
 
@@ -140,7 +146,11 @@ class HistogramStore:
         return np.asarray(found.to_numpy(), np.int64)
 
     def add(
-        self, ids: Sequence[str], uris: Sequence[str], rows: Sequence[NDArray[Any] | tuple[str, str]], dtype: Any = np.float32
+        self,
+        ids: Sequence[str],
+        uris: Sequence[str],
+        rows: Sequence[NDArray[Any] | tuple[str, str]],
+        dtype: Any = np.float32,
     ) -> None:
         """Write a part: of each image its histogram [D], or (stage, error)."""
         good = [row for row in rows if not isinstance(row, tuple)]
@@ -158,9 +168,7 @@ class HistogramStore:
             why.append((None, None) if ok[seen] else ("histogram", "the histogram is empty, negative or not finite"))
             kept += int(ok[seen])
             seen += 1
-        table = pa.table(
-            [list(ids), list(uris), places, [w[0] for w in why], [w[1] for w in why]], schema=_SCHEMA
-        )
+        table = pa.table([list(ids), list(uris), places, [w[0] for w in why], [w[1] for w in why]], schema=_SCHEMA)
         path = self._folder / f"part-{self._next:05d}.parquet"
         hist = np.ascontiguousarray(hist[ok])
         write_atomic(path.with_suffix(".npy"), lambda file: np.save(file, hist, allow_pickle=False))
@@ -199,4 +207,5 @@ class HistogramStore:
             return []
         rows = self._rows(pool)[~self.known]
         table = pa.table({name: self._column(name) for name in ("image_id", "uri", "stage", "error")})
-        return table.take(pa.array(rows[rows >= 0])).to_pylist()
+        found: list[dict[str, str]] = table.take(pa.array(rows[rows >= 0])).to_pylist()
+        return found

@@ -202,7 +202,8 @@ def find_labelled(pool: PropagationPool, labelled: Mapping[str, str | None]) -> 
     unknown = [name for name, row in zip(names, rows, strict=True) if row < 0]
     if names and len(unknown) == len(names):
         raise UsageError(
-            f"the pool has none of the {len(names):,} labelled images, such as {names[0]}; use the same image_id in both"
+            f"the pool has none of the {len(names):,} labelled images, such as {names[0]}; use the same "
+            "image_id in both"
         )
     if unknown:
         log.warning("%d labelled images are not in the pool and do not count, such as %s", len(unknown), unknown[0])

@@ -52,7 +52,9 @@ class ClassPairs:
     certified: NDArray[np.bool_]
 
 
-def class_pairs(found: Neighbours | Claims, labelled: NDArray[np.bool_], options: PropagateOptions, k: int) -> ClassPairs:
+def class_pairs(
+    found: Neighbours | Claims, labelled: NDArray[np.bool_], options: PropagateOptions, k: int
+) -> ClassPairs:
     """The pairs of a class for one k, at most the `cap` of what was found unless k lets every image pass."""
     limit = np.inf if options.max_distance is None else options.max_distance
     if isinstance(found, Neighbours):

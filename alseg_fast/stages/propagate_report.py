@@ -86,20 +86,18 @@ def vacuous_warning(summary: Mapping[str, Any], k: int) -> str | None:
 def class_rows(summary: Mapping[str, Any], k: int, shown: int) -> list[tuple[str, ...]]:
     """Rows of text for a table of the classes, the largest first."""
     classes: Sequence[Mapping[str, Any]] = sorted(summary["classes"], key=lambda row: (-row["size"], row["class"]))
-    rows = [("class", "images", "labelled", f"pass (k = {k})", "share", "")]
+    rows: list[tuple[str, ...]] = [("class", "images", "labelled", f"pass (k = {k})", "share", "")]
     for row in classes[:shown]:
         note = "every image passes" if row["vacuous"] else "" if row["labelled"] else "no labelled image"
         share = f"{100 * _share(row['passing'], row['unlabelled']):.1f} %" if row["unlabelled"] else "-"
-        rows.append(
-            (row["class"], f"{row['size']:,}", f"{row['labelled']:,}", f"{row['passing']:,}", share, note)
-        )
+        rows.append((row["class"], f"{row['size']:,}", f"{row['labelled']:,}", f"{row['passing']:,}", share, note))
     return rows
 
 
 def k_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Rows of text for the table over k."""
     unlabelled = summary["unlabelled"]
-    rows = [("k", "pass", f"of {unlabelled:,} unlabelled", "classes where all pass")]
+    rows: list[tuple[str, ...]] = [("k", "pass", f"of {unlabelled:,} unlabelled", "classes where all pass")]
     for k, count in summary["passing_at"].items():
         full = sum(
             1

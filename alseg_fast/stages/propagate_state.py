@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .atomic import write_atomic
+from ..atomic import write_atomic
 from .propagate_gate import Claims, Neighbours
 
 log = logging.getLogger("alseg")
@@ -62,7 +62,7 @@ def members_digest(ids: Sequence[str], hist: NDArray[Any]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update("\0".join(ids).encode("utf-8", "surrogatepass"))
     digest.update(str(hist.shape).encode())
-    digest.update(memoryview(np.ascontiguousarray(hist)).cast("B"))
+    digest.update(np.ascontiguousarray(hist).data)
     return digest.hexdigest()
 
 
@@ -104,13 +104,13 @@ def read_state(root: Path, name: str) -> ClassState | None:
         labelled, certified = column["labelled"].astype(np.bool_), column["certified"].astype(np.bool_)
         found: Neighbours | Claims
         if facts["how"]["direction"] == "unlabelled":
-            numbers = [table.column(n).to_numpy() for n in ("distance", "partner", "rank")]
-            found = Neighbours(*(np.array(a) for a in numbers), certified, int(facts["cap"]))
+            distance, partner, rank = (np.array(table.column(n).to_numpy()) for n in ("distance", "partner", "rank"))
+            found = Neighbours(distance, partner, rank, certified, int(facts["cap"]))
         else:
             lists = [table.column(n).to_pylist() for n in ("claimed", "claimed_distance")]
             claimed = [None if a is None else np.array(a, np.int64) for a in lists[0]]
-            distance = [None if a is None else np.array(a, np.float64) for a in lists[1]]
-            found = Claims(claimed, distance, certified, int(facts["cap"]))
+            distances = [None if a is None else np.array(a, np.float64) for a in lists[1]]
+            found = Claims(claimed, distances, certified, int(facts["cap"]))
         weights = np.array([float.fromhex(w) for w in facts["channel_weights"]])
         return ClassState(name, facts["members"], facts["how"], weights, labelled, found)
     except FileNotFoundError:

@@ -5,6 +5,8 @@ from .engine import PoolSummary as PoolSummary
 from .engine import Scorer as Scorer
 from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
+from .histogram_index import HistogramIndex as HistogramIndex
+from .histogram_index import SearchResult as SearchResult
 from .ops import CrfLattice as CrfLattice
 from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout

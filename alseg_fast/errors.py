@@ -48,3 +48,7 @@ class ModelError(AlsegError):
 
 class RunError(AlsegError):
     """A run directory is missing, belongs to another model or config, or cannot be written."""
+
+
+class IndexFileError(AlsegError):
+    """A saved index is missing, damaged, foreign, of a newer version, or in the hands of another writer."""

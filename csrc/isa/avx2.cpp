@@ -57,6 +57,8 @@ inline uint32_t changes(const int16_t* p) {
   return ~static_cast<uint32_t>(_mm256_movemask_epi8(bytes));
 }
 
+inline vf vsqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -79,6 +81,10 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/knn/rows.inl"
+#include "kernels/knn/tile.inl"
+#include "kernels/knn/divergence.inl"
+#include "kernels/knn/exact.inl"
 
 }  // namespace
 

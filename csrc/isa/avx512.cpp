@@ -49,6 +49,8 @@ inline uint32_t changes(const int16_t* p) {
   return _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(p), _mm512_loadu_si512(p + 1));
 }
 
+inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -71,6 +73,10 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/knn/rows.inl"
+#include "kernels/knn/tile.inl"
+#include "kernels/knn/divergence.inl"
+#include "kernels/knn/exact.inl"
 
 }  // namespace
 

@@ -64,6 +64,11 @@ inline uint32_t changes(const int16_t* p) {
   return bits;
 }
 
+inline vf vsqrt(vf v) {
+  for (int i = 0; i < kLanes; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+}
+
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
 #include "kernels/uncertainty/one_pass.inl"
@@ -86,6 +91,10 @@ inline uint32_t changes(const int16_t* p) {
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/knn/rows.inl"
+#include "kernels/knn/tile.inl"
+#include "kernels/knn/divergence.inl"
+#include "kernels/knn/exact.inl"
 
 }  // namespace
 

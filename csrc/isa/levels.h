@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/dense_crf/jobs.h"
 #include "kernels/jobs.h"
+#include "kernels/knn/jobs.h"
 
 namespace alseg {
 
@@ -48,6 +49,29 @@ struct KernelTable {
                        const float* penalty, float* scratch);
   int64_t (*crf_sweep_scratch)(const CrfSweep&, const CrfTile&);
   unsigned (*crf_sweep_tile)(const CrfSweep&, const CrfTile&, float* scratch);
+  // Nearest histograms. A tile is a panel of rows [dim, knn_panel] times a group of queries [dim, knn_group].
+  int64_t knn_panel, knn_group;
+  int64_t (*knn_padded)(int64_t dim);  // whole vectors: the length of an embedded row
+  void (*knn_embed_row)(const HistRows&, int64_t row, const double* weights, float* out);
+  void (*knn_mass_row)(const HistRows&, int64_t row, const double* weights, float* out);
+  int64_t (*knn_panel_floats)(int64_t dim);
+  int64_t (*knn_panel_scratch)(int64_t dim);
+  void (*knn_pack_panel)(const HistRows&, int64_t first, int64_t n, const double* weights, float* scratch,
+                         float* panel);
+  void (*knn_pack_points)(const float* points, int64_t dim, int64_t n, float* scratch, float* panel);
+  void (*knn_pack_group)(const float* vectors, int64_t pitch, const int32_t* which, int64_t n, int64_t dim,
+                         float* group);
+  int (*knn_hits)(const float* panel, const float* group, int64_t dim, int64_t n_rows, const float* least,
+                  KnnHit* hits);
+  void (*knn_point_distances)(const float* panel, const float* group, int64_t dim, int64_t n_rows, int64_t n_queries,
+                              int64_t pitch, float* distances);
+  void (*knn_nearest_point)(const float* panels, const float* group, int64_t dim, const float* norms,
+                            int64_t n_points, int32_t* nearest);
+  float (*knn_divergence)(const float* p, const HistRows&, int64_t row, const double* weights);
+  float (*knn_divergence_error)(int64_t dim, int64_t channels);
+  double (*js_row_sum)(const float* p, const float* others, int64_t pitch, int64_t n);
+  void (*js_shares)(const HistRows&, int64_t row, double* shares);
+  double (*js_exact)(const double* p, const double* q, int64_t dim, int64_t channels, const double* weights);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

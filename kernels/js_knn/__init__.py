@@ -7,5 +7,8 @@ from ...dispatch import Impl, Op
 
 js_knn = Op(
     __name__,
-    (Impl("reference", "reference:js_knn", device="cpu"),),
+    (
+        Impl("native", "native_cpu:js_knn", device="cpu", needs=("alseg_fast._native",)),
+        Impl("reference", "reference:js_knn", device="cpu"),
+    ),
 )

@@ -7,5 +7,9 @@ from ...dispatch import Impl, Op
 
 js_rerank = Op(
     __name__,
-    (Impl("reference", "reference:js_rerank", device="cpu"),),
+    (
+        Impl("native", "native_cpu:js_rerank", device="cpu", needs=("alseg_fast._native",)),
+        Impl("numba", "numba_cpu:js_rerank", device="cpu", needs=("numba",)),
+        Impl("reference", "reference:js_rerank", device="cpu"),
+    ),
 )

@@ -1,0 +1,263 @@
+#include "knn/cells.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "common/scratch.h"
+#include "common/threads.h"
+
+namespace alseg {
+namespace {
+
+constexpr int64_t kStep = 48;           // queries of a task
+constexpr int64_t kFirstRows = 512;     // rows a query sees, at least, before cells are left out
+constexpr int64_t kMostRows = 16384;    // rows of a stretch
+constexpr int64_t kMostWants = 768;     // queries of a stretch
+constexpr float kStored = 1.0e-5f;      // error of the distances that cells come with
+
+uint64_t sort_key(float distance, int64_t cell) {  // orders by distance >= 0, then by cell
+  uint32_t bits;
+  std::memcpy(&bits, &distance, 4);
+  return uint64_t{bits} << 32 | static_cast<uint32_t>(cell);
+}
+float distance_of(uint64_t key) {
+  const uint32_t bits = static_cast<uint32_t>(key >> 32);
+  float distance;
+  std::memcpy(&distance, &bits, 4);
+  return distance;
+}
+int64_t cell_of(uint64_t key) { return static_cast<int64_t>(key & 0xffffffffu); }
+
+struct Visit {
+  int64_t cell;
+  Want want;  // the query, and rows of the cell
+};
+
+// Visits of all queries -> stretches, cell after cell. `wants` is what they point into.
+std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vector<std::vector<Visit>>& visits,
+                                  std::vector<Want>& wants) {
+  std::vector<int64_t> start(cells.size() + 1, 0);
+  for (const auto& list : visits)
+    for (const Visit& v : list) ++start[static_cast<size_t>(v.cell) + 1];
+  std::partial_sum(start.begin(), start.end(), start.begin());
+  wants.resize(static_cast<size_t>(start.back()));
+  std::vector<int64_t> at(start.begin(), start.end() - 1);
+  for (const auto& list : visits)
+    for (const Visit& v : list) wants[static_cast<size_t>(at[static_cast<size_t>(v.cell)]++)] = v.want;
+  const auto earlier = [](const Want& a, const Want& b) {
+    if (a.first != b.first) return a.first < b.first;
+    return a.last != b.last ? a.last < b.last : a.query < b.query;
+  };
+  std::vector<Stretch> list;
+  for (size_t c = 0; c < cells.size(); ++c) {
+    if (start[c] == start[c + 1]) continue;
+    std::sort(wants.begin() + start[c], wants.begin() + start[c + 1], earlier);
+    for (int64_t w = start[c]; w < start[c + 1]; w += kMostWants)
+      list.push_back(Stretch{cells[c].block, cells[c].first, cells[c].n, wants.data() + w,
+                             std::min(kMostWants, start[c + 1] - w)});
+  }
+  return list;
+}
+
+}  // namespace
+
+CellPlan::CellPlan(const KnnRules& rules, int num_threads) : rules_(rules) {
+  for (size_t b = 0; b < rules.search.blocks.size(); ++b)
+    if (rules.search.blocks[b].n_cells > 0) add_block(static_cast<int64_t>(b), num_threads);
+}
+
+void CellPlan::add_block(int64_t b, int num_threads) {
+  const KnnBlock& block = rules_.search.blocks[static_cast<size_t>(b)];
+  Source source{b, n_cells(), 0, 0.0, true, {}};
+  // Large cells are cut into several with the same centre, so that the work of a task is bounded.
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t c = 0; c < block.rows.channels; ++c) {
+    least = std::min(least, rules_.search.weights[c] / block.cell_weights[c]);
+    source.same_weights &= rules_.search.weights[c] == block.cell_weights[c];
+  }
+  source.shrink = source.same_weights ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
+  source.n_cells = block.n_cells;
+  for (int64_t c = 0; c < block.n_cells; ++c)
+    cells_.push_back(Cell{b, block.offsets[c], block.offsets[c + 1] - block.offsets[c]});
+  const int64_t panel = rules_.table.knn_panel, size = rules_.table.knn_panel_floats(rules_.dim);
+  const int64_t n_panels = (block.n_cells + panel - 1) / panel;
+  source.panels.resize(n_panels * size);
+  parallel_for(n_panels, num_threads, [&](int64_t i) {
+    thread_local KeptMemory scratch;
+    rules_.table.knn_pack_points(block.centroids + i * panel * rules_.dim, rules_.dim,
+                                 std::min(panel, block.n_cells - i * panel),
+                                 scratch.room<float>(rules_.table.knn_panel_scratch(rules_.dim)),
+                                 source.panels.data() + i * size);
+  });
+  sources_.push_back(std::move(source));
+}
+
+// out [queries, n_cells() of the plan]: the columns of this source.
+void CellPlan::distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const {
+  const KernelTable& table = rules_.table;
+  const int64_t panel = table.knn_panel, size = table.knn_panel_floats(rules_.dim), group = table.knn_group;
+  const KnnBlock& block = rules_.search.blocks[static_cast<size_t>(source.block)];
+  parallel_for((queries.n + kStep - 1) / kStep, num_threads, [&](int64_t chunk) {
+    thread_local KeptMemory packed, rows;
+    float* const memory = packed.room<float>(rules_.dim * group);
+    const int64_t begin = chunk * kStep, end = std::min(begin + kStep, queries.n);
+    const float* embedded = queries.embedded.data() + begin * rules_.pitch;
+    if (!source.same_weights) {
+      float* const own = rows.room<float>(kStep * rules_.pitch);
+      for (int64_t i = begin; i < end; ++i)
+        table.knn_embed_row(rules_.search.queries, queries.id[static_cast<size_t>(i)], block.cell_weights,
+                            own + (i - begin) * rules_.pitch);
+      embedded = own;
+    }
+    int32_t which[64];
+    for (int64_t i = begin; i < end; i += group) {
+      const int64_t n = std::min(group, end - i);
+      for (int64_t k = 0; k < n; ++k) which[k] = static_cast<int32_t>(i - begin + k);
+      table.knn_pack_group(embedded, rules_.pitch, which, n, rules_.dim, memory);
+      for (int64_t c = 0; c < source.n_cells; c += panel)
+        table.knn_point_distances(source.panels.data() + c / panel * size, memory, rules_.dim,
+                                  std::min(panel, source.n_cells - c), n, n_cells(),
+                                  out + i * n_cells() + source.first_cell + c);
+    }
+  });
+}
+
+// By the triangle inequality a row within `radius` of the query has a distance to the centroid that differs from the
+// query's by no more.
+Want CellPlan::rows_within(int64_t c, float distance, double radius) const {
+  const Cell& cell = cells_[static_cast<size_t>(c)];
+  const float* const begin = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
+  const float* const end = begin + cell.n;
+  Want want{0, 0, static_cast<int32_t>(cell.n)};
+  if (!(radius < 4.0)) return want;
+  const float low = below(static_cast<double>(distance) - radius), high = above(static_cast<double>(distance) + radius);
+  if (cell.n == 0 || *begin > high || end[-1] < low) return Want{0, 0, 0};
+  want.first = static_cast<int32_t>(std::lower_bound(begin, end, low) - begin);
+  want.last = static_cast<int32_t>(std::upper_bound(begin, end, high) - begin);
+  return want;
+}
+
+std::vector<int64_t> CellPlan::order_queries(int num_threads) const {
+  const KnnSearch& search = rules_.search;
+  const Source& source = sources_.front();
+  std::vector<int64_t> nearest(static_cast<size_t>(search.n_queries));
+  const KernelTable& table = rules_.table;
+  const int64_t panel = table.knn_panel, group = table.knn_group;
+  const KnnBlock& block = search.blocks[static_cast<size_t>(source.block)];
+  const int64_t padded = (source.n_cells + panel - 1) / panel * panel;
+  std::vector<float> norms(static_cast<size_t>(padded), std::numeric_limits<float>::infinity());
+  for (int64_t c = 0; c < source.n_cells; ++c) {
+    double sum = 0.0;
+    for (int64_t j = 0; j < rules_.dim; ++j) {
+      const double x = static_cast<double>(block.centroids[c * rules_.dim + j]);
+      sum += x * x;
+    }
+    norms[static_cast<size_t>(c)] = static_cast<float>(0.5 * sum);
+  }
+  parallel_for((search.n_queries + group - 1) / group, num_threads, [&](int64_t g) {
+    thread_local KeptMemory packed, rows;
+    float* const memory = packed.room<float>(rules_.dim * group);
+    float* const own = rows.room<float>(group * rules_.pitch);
+    int32_t which[64], found[64];
+    const int64_t begin = g * group, n = std::min(group, search.n_queries - begin);
+    for (int64_t i = 0; i < n; ++i) {
+      table.knn_embed_row(search.queries, begin + i, block.cell_weights, own + i * rules_.pitch);
+      which[i] = static_cast<int32_t>(i);
+    }
+    table.knn_pack_group(own, rules_.pitch, which, n, rules_.dim, memory);
+    table.knn_nearest_point(source.panels.data(), memory, rules_.dim, norms.data(), source.n_cells, found);
+    for (int64_t i = 0; i < n; ++i) nearest[static_cast<size_t>(begin + i)] = found[i];
+  });
+  std::vector<int64_t> order(nearest.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return nearest[static_cast<size_t>(a)] < nearest[static_cast<size_t>(b)];
+  });
+  return order;
+}
+
+void CellPlan::visit(QueryBlock& queries, int num_threads) const {
+  const int64_t n_cells = this->n_cells();
+  Buffer<float> distance(queries.n * n_cells);
+  for (const Source& source : sources_) distances(queries, source, distance.data(), num_threads);
+  // The distance of the search to that of the cells: how far a row within the limit can be.
+  const double rounding = 2.0 * static_cast<double>(kStored) + static_cast<double>(rules_.dim + 16) * 0x1p-24;
+  const auto radius = [&](int64_t q, int64_t block_shrink) {
+    const double h2 = rules_.h2_limit(queries.limit[static_cast<size_t>(q)]);
+    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[static_cast<size_t>(block_shrink)].shrink + rounding;
+  };
+  std::vector<int64_t> source_of(static_cast<size_t>(n_cells));
+  for (size_t s = 0; s < sources_.size(); ++s)
+    std::fill_n(source_of.begin() + sources_[s].first_cell, sources_[s].n_cells, static_cast<int64_t>(s));
+
+  std::vector<std::vector<uint64_t>> left(static_cast<size_t>(queries.n));  // cells not yet seen, by distance
+  std::vector<size_t> next(static_cast<size_t>(queries.n), 0);
+  std::vector<std::vector<Visit>> visits(static_cast<size_t>(queries.n));
+  std::vector<Want> wants;
+  int64_t rows = std::max(kFirstRows, 2 * rules_.keep);
+  for (int round = 0;; ++round, rows *= 2) {
+    parallel_for((queries.n + kStep - 1) / kStep, num_threads, [&](int64_t chunk) {
+      std::vector<double> radii(sources_.size());
+      for (int64_t i = chunk * kStep; i < std::min((chunk + 1) * kStep, queries.n); ++i) {
+        const size_t q = static_cast<size_t>(i);
+        for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, static_cast<int64_t>(s));
+        std::vector<uint64_t>& cells = left[q];
+        visits[q].clear();
+        if (round == 0) {
+          cells.resize(static_cast<size_t>(n_cells));
+          for (int64_t c = 0; c < n_cells; ++c)
+            cells[static_cast<size_t>(c)] = sort_key(distance[i * n_cells + c], c);
+          // Enough of the nearest for the first round; the others are sorted when most of them are gone.
+          size_t sorted = 0, step = 4;
+          for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
+            if (next[q] == sorted) {
+              const size_t to = std::min(cells.size(), sorted + step);
+              std::partial_sort(cells.begin() + static_cast<std::ptrdiff_t>(sorted),
+                                cells.begin() + static_cast<std::ptrdiff_t>(to), cells.end());
+              sorted = to;
+              step *= 2;
+            }
+            const int64_t c = cell_of(cells[next[q]]);
+            Want want = rows_within(c, distance_of(cells[next[q]]),
+                                    radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
+            if (want.first >= want.last) continue;
+            want.query = static_cast<int32_t>(i);
+            visits[q].push_back(Visit{c, want});
+            seen += want.last - want.first;
+          }
+          continue;
+        }
+        if (round == 1) {
+          const auto gone = std::remove_if(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end(),
+                                           [&](uint64_t key) {
+            const Cell& cell = cells_[static_cast<size_t>(cell_of(key))];
+            if (cell.n == 0) return true;
+            const float* const d = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
+            const double r = radii[static_cast<size_t>(source_of[static_cast<size_t>(cell_of(key))])];
+            const double own = static_cast<double>(distance_of(key));
+            return static_cast<double>(d[0]) > own + r || static_cast<double>(d[cell.n - 1]) < own - r;
+          });
+          cells.erase(gone, cells.end());
+          std::sort(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end());
+        }
+        for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
+          const int64_t c = cell_of(cells[next[q]]);
+          Want want = rows_within(c, distance_of(cells[next[q]]),
+                                  radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
+          if (want.first >= want.last) continue;
+          want.query = static_cast<int32_t>(i);
+          visits[q].push_back(Visit{c, want});
+          seen += want.last - want.first;
+        }
+      }
+    });
+    const std::vector<Stretch> stretches = stretches_of(cells_, visits, wants);
+    if (stretches.empty()) return;
+    scan_all(rules_, queries, stretches, num_threads);
+  }
+}
+
+}  // namespace alseg

@@ -1,0 +1,44 @@
+// The cells of a search's blocks: which of them, and which of their rows, a query still has to see.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "common/buffers.h"
+#include "knn/queries.h"
+#include "knn/scan.h"
+
+namespace alseg {
+
+struct Cell {
+  int64_t block;
+  int64_t first, n;  // rows of the block
+};
+
+class CellPlan {
+ public:
+  explicit CellPlan(const KnnRules& rules, int num_threads);
+
+  int64_t n_cells() const { return static_cast<int64_t>(cells_.size()); }
+  // Queries in order of their nearest cell, so that a block of them needs the same cells.
+  std::vector<int64_t> order_queries(int num_threads) const;
+  // Searches the cells for a block of queries: first the nearest ones, then what the limits leave.
+  void visit(QueryBlock& queries, int num_threads) const;
+
+ private:
+  struct Source {  // the cells of one block
+    int64_t block, first_cell, n_cells;
+    double shrink;  // distances of the search are at least this times those of the cells
+    bool same_weights;
+    Buffer<float> panels;
+  };
+  struct Seen;
+  void add_block(int64_t block, int num_threads);
+  void distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const;
+  Want rows_within(int64_t cell, float distance, double radius) const;
+
+  const KnnRules& rules_;
+  std::vector<Source> sources_;
+  std::vector<Cell> cells_;
+};
+
+}  // namespace alseg

@@ -1,9 +1,12 @@
-"""Fills a directory's histogram parts: from the pictures of a pool, or from the scores of a RUN."""
+"""The histograms of a pool: counted in its pictures, copied from the scores of a RUN, or in an index."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,22 +16,95 @@ from numpy.typing import NDArray
 from . import config as environment
 from .engine import is_remote
 from .errors import DataError, RunError, UsageError
+from .histogram_index import HistogramIndex
 from .ops.histogram_spec import HistogramSpec
 from .pipeline import Stage, run_ordered
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fetch import fetch_bytes
-from .stages.propagate_histograms import PART_IMAGES, HistogramStore
+from .stages.propagate_files import open_directory
+from .stages.propagate_histograms import PART_IMAGES, HistogramRows, HistogramStore, IndexHistograms
 from .stages.propagate_inputs import PropagationPool
-from .stages.store import Run
+from .stages.store import Run, open_run
 from .worker import MemoryGate
 
 Advance = Callable[[int, int], None]  # (images done, of which failed) since the last call
 COLUMN = "histogram"
 
+
+@dataclass(frozen=True)
+class HistogramSource:
+    """Where to take histograms from: a RUN, a saved index, or else the pictures themselves."""
+
+    spec: HistogramSpec
+    run: str | os.PathLike[str] | None = None
+    index: str | os.PathLike[str] | None = None
+
+
 _REMOTE_FETCHERS = 8
 _GROUP = 4
 _Found = bytes | NDArray[Any] | tuple[str, str]
+
+
+def open_histograms(
+    root: Path,
+    pool: PropagationPool,
+    source: HistogramSource,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    decode_bytes: int = 1 << 30,
+    storage_options: dict[str, Any] | None = None,
+    on_start: Callable[[int, int], None] = lambda total, done: None,
+    advance: Advance = lambda done, failed: None,
+) -> tuple[HistogramRows, list[dict[str, str]]]:
+    """The histograms of a pool, in the parts of the propagation's directory or in an index, and the images without.
+
+    Raises: RunError: the directory is something else or was made with other histograms. UsageError: there are none.
+    """
+    if source.index is not None:
+        index = IndexHistograms(HistogramIndex.load(os.fspath(source.index)), pool)
+        open_directory(root, {"index": os.path.abspath(source.index)}, overwrite=overwrite)
+        return index, _absent(pool, index, set(), "index")
+    if source.run is not None:
+        run = open_run(source.run)
+        dim, channels = run_histogram(run)
+        made_from = {"run": os.path.abspath(source.run), "config_hash": run.info["config_hash"]}
+        open_directory(root, made_from, overwrite=overwrite)
+        store = HistogramStore(root, dim, channels)
+        on_start(len(pool), len(pool) - len(store.missing(pool)))
+        copy_histograms(store, pool, run, advance)
+    else:
+        open_directory(root, {"spec": str(source.spec)}, overwrite=overwrite)
+        store = HistogramStore(root, source.spec.dim, source.spec.channels)
+        todo = store.missing(pool)
+        on_start(len(pool), len(pool) - len(todo))
+        compute_histograms(
+            store,
+            pool,
+            todo,
+            source.spec,
+            workers=workers,
+            max_pixels=max_pixels,
+            decode_bytes=decode_bytes,
+            storage_options=storage_options,
+            advance=advance,
+        )
+    store.settle(pool)
+    failures = store.failures(pool)
+    return store, failures + _absent(pool, store, {row["image_id"] for row in failures}, "RUN")
+
+
+def _absent(pool: PropagationPool, hist: HistogramRows, told: set[str], where: str) -> list[dict[str, str]]:
+    """Failures of the images that have no histogram for no reason told yet."""
+    rows = pa.array(np.flatnonzero(~hist.known))
+    names, uris = pool.image_id.take(rows).to_pylist(), pool.uri.take(rows).to_pylist()
+    return [
+        {"image_id": name, "uri": uri, "stage": "histogram", "error": f"the {where} has no histogram of it"}
+        for name, uri in zip(names, uris, strict=True)
+        if name not in told
+    ]
 
 
 def compute_histograms(

@@ -13,24 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from . import histogram_index
 from .errors import UsageError
-from .histogram_pass import compute_histograms, copy_histograms, run_histogram
+from .histogram_pass import HistogramSource, open_histograms
 from .mask_pass import MaskOptions, estimate_threshold, make_masks, mask_summary
 from .ops.histogram_spec import HistogramSpec
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.mask_files import mask_columns
 from .stages.pool import Pool
 from .stages.propagate_class import ADDED, KEPT, NEW, SearchSettings, gate_class
-from .stages.propagate_files import finish_directory, open_directory
-from .stages.propagate_histograms import HistogramRows, HistogramStore, IndexHistograms
+from .stages.propagate_files import finish_directory
+from .stages.propagate_histograms import HistogramRows
 from .stages.propagate_inputs import Labelled, PropagationPool, find_labelled, read_labelled, read_propagation_pool
 from .stages.propagate_options import TABLE, PropagateOptions
 from .stages.propagate_pairs import PAIRS, class_pairs, image_manifest, join_pairs, pair_table, with_masks
 from .stages.propagate_report import Tally, vacuous_warning
 from .stages.propagate_state import remove_other_states
 from .stages.pseudo_masks import is_binary
-from .stages.store import open_run
 
 __all__ = ["MaskOptions", "Propagation", "propagate"]
 
@@ -136,43 +134,18 @@ def propagate(
     scorer = None if masks is None else masks.scorer()  # a wrong model must be known before the first picture
     root = Path(out)
 
-    hist: HistogramRows
-    failures: list[dict[str, str]] = []
-    if index is not None:
-        hist = IndexHistograms(histogram_index.HistogramIndex.load(os.fspath(index), device=device), images)
-        open_directory(root, {"index": os.path.abspath(index)}, overwrite=overwrite)
-    else:
-        source: dict[str, Any] = {"spec": str(spec)}
-        opened = None
-        if run is not None:
-            opened = open_run(run)
-            dim, channels = run_histogram(opened)
-            source = {"run": os.path.abspath(run), "config_hash": opened.info["config_hash"]}
-        else:
-            dim, channels = spec.dim, spec.channels
-        open_directory(root, source, overwrite=overwrite)
-        store = HistogramStore(root, dim, channels)
-        todo = store.missing(images)
-        on_stage("histograms", len(images), len(images) - len(todo))
-        if opened is not None:
-            copy_histograms(store, images, opened, progress)
-        else:
-            compute_histograms(
-                store,
-                images,
-                todo,
-                spec,
-                workers=workers,
-                max_pixels=max_pixels,
-                decode_bytes=memory // 2,
-                storage_options=storage_options,
-                advance=progress,
-            )
-        store.settle(images)
-        failures += store.failures(images)
-        hist = store
-    failures += _without_histogram(images, hist, {row["image_id"] for row in failures}, "RUN" if run else "index")
-
+    hist, failures = open_histograms(
+        root,
+        images,
+        HistogramSource(spec, run, index),
+        overwrite=overwrite,
+        workers=workers,
+        max_pixels=max_pixels,
+        decode_bytes=memory // 2,
+        storage_options=storage_options,
+        on_start=lambda n, done: on_stage("histograms", n, done),
+        advance=progress,
+    )
     tally, tables, computed = _gate(
         root, images, hist, is_labelled, partner_masks, options, device, workers, memory, on_stage, progress
     )
@@ -286,18 +259,6 @@ class _ClassProgress:
     def _tell(self, images: int) -> None:
         self._progress(images - self._told, 0)
         self._told = images
-
-
-def _without_histogram(
-    images: PropagationPool, hist: HistogramRows, told: set[str], source: str
-) -> list[dict[str, str]]:
-    rows = pa.array(np.flatnonzero(~hist.known))
-    names, uris = images.image_id.take(rows).to_pylist(), images.uri.take(rows).to_pylist()
-    return [
-        {"image_id": name, "uri": uri, "stage": "histogram", "error": f"the {source} has no histogram of it"}
-        for name, uri in zip(names, uris, strict=True)
-        if name not in told
-    ]
 
 
 def _rows_of(images: PropagationPool, pairs: pa.Table) -> list[tuple[str, str, int | None, int | None]]:

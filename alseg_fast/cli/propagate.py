@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         choices=("published", "equal"),
         default="published",
-        help="of the channels: 1 / Z of each class (all its pairs are compared) or equal",
+        help="of the channels: 1 / Z of each class, Z the sum over all pairs, or equal",
     )
     parser.add_argument("--approximate", action="store_true", help="do not prove that neighbours are the nearest")
     parser.add_argument(
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_numbers,
         default="1,5,10,20,40",
         metavar="K,...",
-        help="also say how many images pass for these",
+        help="also count the images that pass for these",
     )
     parser.add_argument("--multi-label", action="store_true", help='label holds several classes: a list or "a,b,c"')
     parser.add_argument("--model", metavar="M.onnx", help="write pseudo-masks by this segmentation network")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import histogram_index
+from ..histogram_index import HistogramIndex
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"
 _LEAST_BLOCK, _MOST_BLOCK = 16, 1 << 14
@@ -86,14 +86,14 @@ class ClassSearch:
         self._hist, self._exact, self._threads = hist, exact, num_threads
         self._block_bytes, self._advance = block_bytes, advance
         equal = bool((weights == weights[0]).all())
-        self._index = histogram_index.HistogramIndex(
+        self._index = HistogramIndex(
             self._dim, device=device, channels=channels, weights=None if equal else weights.tolist()
         )
         self._groups: dict[str, int] = {}
 
     def add(self, group: str, rows: Rows) -> None:
         if len(rows):
-            self._index.add(rows, self._hist[rows], labels=[group] * len(rows))
+            self._index.add(rows, self._hist[rows], labels=group)
         self._groups[group] = len(rows)
 
     def blocks(self, rows: Rows, k: int) -> list[Rows]:
@@ -107,7 +107,7 @@ class ClassSearch:
         k = min(k, self._groups[group])
         found = self._index.search(
             self._hist[rows],
-            labels=[group] * len(rows),
+            labels=group,
             k=k,
             exact=self._exact,
             exclude=rows,
@@ -126,8 +126,8 @@ def published_weights(
     Source: Belharbi et al., deep active learning for joint classification and segmentation with weak annotator; Z_c
     is the sum of the channel's divergence over all ordered pairs of the class.
     """
-    index = histogram_index.HistogramIndex(hist.shape[1], device=device, channels=channels, weights="published")
-    index.add(np.arange(len(hist)), hist, labels=["class"] * len(hist))
+    index = HistogramIndex(hist.shape[1], device=device, channels=channels, weights="published")
+    index.add(np.arange(len(hist)), hist, labels="class")
     weights = np.asarray(index.channel_weights("class"), np.float64)
     return weights / weights.sum() if weights.sum() > 0 else np.full(channels, 1 / channels)
 

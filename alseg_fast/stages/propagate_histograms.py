@@ -1,4 +1,4 @@
-"""Where a propagation gets histograms from: computed or copied into parts of its directory, or an array or an index.
+"""Where a propagation gets histograms from: computed or copied into parts of its directory, or an index.
 
 Parts are only added, never changed: part-NNNNN.npy with the rows [m, D] and part-NNNNN.parquet with image_id, uri, the
 row (null: there is none) and why. The Parquet file is written last and makes the part count.
@@ -54,25 +54,15 @@ class HistogramRows(Protocol):
         ...
 
 
-class ArrayHistograms:
-    """Histograms that the caller has in memory, in the order of the pool as `PropagationPool` sorts it."""
-
-    def __init__(self, hist: NDArray[Any], channels: int) -> None:
-        self._hist = hist
-        self.dim, self.channels = hist.shape[1], channels
-        self.known = usable(hist, channels)
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(self._hist[rows], np.float32)
-
-
 class IndexHistograms:
     """The rows of a histogram index, by image_id."""
 
     def __init__(self, index: Any, pool: PropagationPool) -> None:
         self._index, self._pool = index, pool
         self.dim, self.channels = int(index.dim), int(index.channels)
-        self.known = np.fromiter((name in index for name in pool.image_id.to_pylist()), np.bool_, len(pool))
+        self._kind = int if index.id_kind == "int" else str
+        names = pa.array([str(name) for name in index.ids().tolist()], pa.string())
+        self.known = np.asarray(pc.is_in(pool.image_id, value_set=names), np.bool_)
         if not self.known.any():
             raise UsageError(
                 f"the index has none of the {len(pool):,} images of the pool, such as {pool.image_id[0]}; use the same "
@@ -80,7 +70,8 @@ class IndexHistograms:
             )
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(self._index.rows(self._pool.image_id.take(pa.array(rows)).to_pylist()), np.float32)
+        ids = [self._kind(name) for name in self._pool.image_id.take(pa.array(rows)).to_pylist()]
+        return np.asarray(self._index.rows(ids), np.float32)
 
 
 def usable(hist: NDArray[Any], channels: int) -> NDArray[np.bool_]:

@@ -29,7 +29,8 @@ class PropagateOptions:
             ("one") or a pair for each ("many"). With direction "unlabelled" the partner is always one.
         max_distance: also the distance in nats must be at most this; None: any.
         weights: of the histogram's channels in the distance: "published" (1 / Z_c, Z_c the sum of the channel's
-            divergences over all ordered pairs of the class; quadratic in its size) or "equal".
+            divergences over all ordered pairs of the class; of a class of more than 4,096 images over a sample of so
+            many, see ``HistogramIndex``) or "equal".
         exact: the true neighbours, with proof. False: of the candidates of an approximate search.
         table: the values of k to report how many images pass for.
     """

@@ -140,9 +140,8 @@ def test_what_is_done_is_not_done_again(pictures, tmp_path, tiny_model, monkeypa
 def test_pictures_that_cannot_be_read_take_no_part(pictures, tmp_path, tiny_model):
     (pictures / "broken.jpg").write_bytes(b"no picture")
     pool, ids = manifest_of(pictures, tmp_path / "pool.parquet")
-    table = pq.read_table(pool).to_pylist() + [
-        {"image_id": "gone.jpg", "uri": str(pictures / "gone.jpg"), "label": "fish"}
-    ]
+    gone = {"image_id": "gone.jpg", "uri": str(pictures / "gone.jpg"), "label": "fish"}
+    table = [*pq.read_table(pool).to_pylist(), gone]
     pq.write_table(pa.Table.from_pylist(table), pool)
     done = propagate(pool, [i for i in ids if i.startswith("img")][:3], tmp_path / "out", k=40)
     failed = pq.read_table(done.path / "failures.parquet").to_pylist()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..histogram_index import HistogramIndex
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"
+_CELL_QUERIES = 4096  # below, a partition of the rows costs more than it saves
 _LEAST_BLOCK, _MOST_BLOCK = 16, 1 << 14
 
 Rows = NDArray[np.int64]
@@ -85,16 +86,18 @@ class ClassSearch:
         self.n, self._dim = hist.shape
         self._hist, self._exact, self._threads = hist, exact, num_threads
         self._block_bytes, self._advance = block_bytes, advance
-        equal = bool((weights == weights[0]).all())
-        self._index = HistogramIndex(
-            self._dim, device=device, channels=channels, weights=None if equal else weights.tolist()
-        )
-        self._groups: dict[str, int] = {}
+        self._device, self._channels = device, channels
+        self._weights = None if (weights == weights[0]).all() else weights.tolist()
+        self._groups: dict[str, HistogramIndex] = {}
 
-    def add(self, group: str, rows: Rows) -> None:
-        if len(rows):
-            self._index.add(rows, self._hist[rows], labels=group)
-        self._groups[group] = len(rows)
+    def add(self, group: str, rows: Rows, queries: int) -> None:
+        """Make rows searchable; `queries`: how many will be searched for, which decides whether cells pay."""
+        cells = "auto" if queries >= _CELL_QUERIES else None
+        index = HistogramIndex(
+            self._dim, device=self._device, channels=self._channels, weights=self._weights, cells=cells
+        )
+        index.add(rows, self._hist[rows])
+        self._groups[group] = index
 
     def blocks(self, rows: Rows, k: int) -> list[Rows]:
         """Consecutive rows, as many at once as fit into the memory for a block."""
@@ -104,11 +107,10 @@ class ClassSearch:
 
     def search(self, rows: Rows, group: str, k: int, within: Any = None) -> tuple[Rows, Any, Any]:
         """ids [q, k], distances [q, k] (inf behind the last), certified [q] of the rows' neighbours in a group."""
-        k = min(k, self._groups[group])
-        found = self._index.search(
+        index = self._groups[group]
+        found = index.search(
             self._hist[rows],
-            labels=group,
-            k=k,
+            k=min(k, len(index)),
             exact=self._exact,
             exclude=rows,
             within=within,
@@ -126,7 +128,7 @@ def published_weights(
     Source: Belharbi et al., deep active learning for joint classification and segmentation with weak annotator; Z_c
     is the sum of the channel's divergence over all ordered pairs of the class.
     """
-    index = HistogramIndex(hist.shape[1], device=device, channels=channels, weights="published")
+    index = HistogramIndex(hist.shape[1], device=device, channels=channels, weights="published", cells=None)
     index.add(np.arange(len(hist)), hist, labels="class")
     weights = np.asarray(index.channel_weights("class"), np.float64)
     return weights / weights.sum() if weights.sum() > 0 else np.full(channels, 1 / channels)
@@ -140,12 +142,11 @@ def find_neighbours(search: ClassSearch, labelled: NDArray[np.bool_], cap: int) 
     """The gate of a class, direction "unlabelled", from nothing."""
     n = search.n
     state = Neighbours(np.full(n, np.inf), np.full(n, -1), np.full(n, -1, np.int32), np.ones(n, np.bool_), cap)
-    search.add(LABELLED, np.flatnonzero(labelled))
-    search.add(UNLABELLED, np.flatnonzero(~labelled))
     todo = np.flatnonzero(~labelled)
-    if labelled.any():
+    if labelled.any() and len(todo):
+        search.add(LABELLED, np.flatnonzero(labelled), len(todo))
         _nearest(search, LABELLED, todo, state)
-        _count(search, todo, state)
+        _count(search, todo, ~labelled, state)
     return state
 
 
@@ -161,8 +162,9 @@ def add_labels(
     todo = np.flatnonzero(~now)
     for array, value in ((state.distance, np.inf), (state.partner, -1), (state.rank, -1), (state.certified, True)):
         array[now] = value
-    search.add(LABELLED, np.flatnonzero(now & ~before))
-    if (now & ~before).any():
+    new = np.flatnonzero(now & ~before)
+    if len(new) and len(todo):
+        search.add(LABELLED, new, len(todo))
         _nearest(search, LABELLED, todo, state)
     if not now.any():
         return state
@@ -175,8 +177,7 @@ def add_labels(
     else:
         state.rank[todo] = np.minimum(state.rank[todo], cap)
         if len(again):
-            search.add(UNLABELLED, todo)
-            _count(search, again, state)
+            _count(search, again, ~now, state)
     return state
 
 
@@ -191,11 +192,14 @@ def _nearest(search: ClassSearch, group: str, rows: Rows, state: Neighbours) -> 
         state.certified[block] &= certified
 
 
-def _count(search: ClassSearch, rows: Rows, state: Neighbours) -> None:
+def _count(search: ClassSearch, rows: Rows, unlabelled: NDArray[np.bool_], state: Neighbours) -> None:
+    """Fills the ranks of the rows."""
     if state.cap == 0:
         return
     state.rank[rows] = 0
     rows = rows[state.distance[rows] > 0]  # nothing is closer than 0
+    if len(rows):
+        search.add(UNLABELLED, np.flatnonzero(unlabelled), len(rows))
     for block in search.blocks(rows, state.cap):
         _, distances, certified = search.search(block, UNLABELLED, state.cap, within=state.distance[block])
         state.rank[block] = np.isfinite(distances).sum(axis=1)
@@ -234,7 +238,7 @@ def find_claims(
             claims.claimed[row], claims.distance[row] = np.empty(0, np.int64), np.empty(0)
         return claims
     if len(todo):
-        search.add(UNLABELLED, unlabelled)
+        search.add(UNLABELLED, unlabelled, len(todo))
     for block in search.blocks(todo, min(cap, len(unlabelled))):
         ids, distances, certified = search.search(block, UNLABELLED, cap)
         for row, i, d in zip(block, ids, distances, strict=True):

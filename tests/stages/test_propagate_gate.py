@@ -94,7 +94,7 @@ def test_only_what_changed_is_counted_again(monkeypatch):
     old = gate.find_neighbours(search_of(hist, gate.equal_weights(3)), before, CAP)
     counted = []
     original = gate._count
-    monkeypatch.setattr(gate, "_count", lambda s, rows, state: (counted.append(len(rows)), original(s, rows, state)))
+    monkeypatch.setattr(gate, "_count", lambda s, rows, *rest: (counted.append(len(rows)), original(s, rows, *rest)))
     new = gate.add_labels(search_of(hist, gate.equal_weights(3)), old, before, now, CAP)
     assert sum(counted) == (new.distance[21:] < old.distance[21:])[old.rank[21:] != 0].sum() < 60
 

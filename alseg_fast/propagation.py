@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from .engine import Scorer
 from .errors import UsageError
 from .histogram_pass import HistogramSource, open_histograms
 from .mask_pass import MaskOptions, estimate_threshold, make_masks, mask_summary
@@ -21,7 +23,7 @@ from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.mask_files import mask_columns
 from .stages.pool import Pool
 from .stages.propagate_class import ADDED, KEPT, NEW, SearchSettings, gate_class
-from .stages.propagate_files import finish_directory
+from .stages.propagate_files import finish_directory, locked
 from .stages.propagate_histograms import HistogramRows
 from .stages.propagate_inputs import Labelled, PropagationPool, find_labelled, read_labelled, read_propagation_pool
 from .stages.propagate_options import TABLE, PropagateOptions
@@ -132,86 +134,63 @@ def propagate(
     partner_masks = read_labelled(labelled)
     is_labelled, unknown = find_labelled(images, partner_masks)
     scorer = None if masks is None else masks.scorer()  # a wrong model must be known before the first picture
-    root = Path(out)
-
-    hist, failures = open_histograms(
-        root,
-        images,
-        HistogramSource(spec, run, index),
-        overwrite=overwrite,
-        workers=workers,
-        max_pixels=max_pixels,
-        decode_bytes=memory // 2,
-        storage_options=storage_options,
-        on_start=lambda n, done: on_stage("histograms", n, done),
-        advance=progress,
-    )
-    tally, tables, computed = _gate(
-        root, images, hist, is_labelled, partner_masks, options, device, workers, memory, on_stage, progress
-    )
-    pairs = join_pairs(tables)
-    summary: dict[str, Any] = {
-        "options": {**options.to_json(), "histogram": str(spec) if run is None and index is None else None},
-        "unknown_labelled": unknown,
-        **tally.summary(),
-        "pairs": len(pairs),
-        "certified": int(np.count_nonzero(pairs.column("certified").to_numpy())),
-    }
-    if masks is not None and scorer is not None:
-        threshold: dict[str, Any] = {"threshold": masks.threshold}
-        if masks.validation is not None:
-            threshold = estimate_threshold(
-                scorer,
-                masks,
-                root,
-                storage_options=storage_options,
-                on_start=lambda n: on_stage("threshold", n, 0),
-                advance=progress,
-            )
-        rows = _rows_of(images, pairs)
-        made = make_masks(
-            scorer,
-            masks,
-            threshold["threshold"],
-            root,
-            rows,
+    job = _Job(Path(out), images, options, on_stage, progress, storage_options)
+    with locked(job.root):
+        hist, failures = open_histograms(
+            job.root,
+            images,
+            HistogramSource(spec, run, index),
+            overwrite=overwrite,
+            workers=workers,
+            max_pixels=max_pixels,
+            decode_bytes=memory // 2,
             storage_options=storage_options,
-            on_start=lambda n, done: on_stage("masks", n, done),
+            on_start=lambda n, done: on_stage("histograms", n, done),
             advance=progress,
         )
-        pairs = with_masks(pairs, mask_columns(made))
-        uris = {row[0]: row[1] for row in rows}
-        failures += [
-            {"image_id": name, "uri": uris[name], "stage": row["stage"], "error": row["error"]}
-            for name, row in made.items()
-            if row["error"] is not None
-        ]
-        kept = {key: threshold[key] for key in threshold if key != "identity"}
-        summary["masks"] = {"model_sha256": scorer.spec.sha256, **kept, **mask_summary(list(made.values()))}
-        _warn_of_masks(summary["masks"], is_binary(scorer.spec))
-    failures.sort(key=lambda row: (row["image_id"], row["stage"]))
-    summary["failures"] = len(failures)
-    summary["warning"] = vacuous_warning(summary, options.k)
-    if summary["warning"]:
-        log.warning("%s", summary["warning"])
-    finish_directory(root, pairs, image_manifest(pairs, multi_label), failures, summary)
-    return Propagation(root, summary, computed)
+        settings = SearchSettings(device, workers, int(memory * _BLOCK_SHARE))
+        tally, pairs, computed = _gate(job, hist, is_labelled, partner_masks, settings, memory)
+        summary: dict[str, Any] = {
+            "options": {**options.to_json(), "histogram": str(spec) if run is None and index is None else None},
+            "unknown_labelled": unknown,
+            **tally.summary(),
+            "pairs": len(pairs),
+            "certified": int(np.count_nonzero(pairs.column("certified").to_numpy())),
+        }
+        if masks is not None and scorer is not None:
+            pairs, summary["masks"], failed = _masks(job, pairs, masks, scorer)
+            failures += failed
+        failures.sort(key=lambda row: (row["image_id"], row["stage"]))
+        summary["failures"] = len(failures)
+        summary["warning"] = vacuous_warning(summary, options.k)
+        if summary["warning"]:
+            log.warning("%s", summary["warning"])
+        finish_directory(job.root, pairs, image_manifest(pairs, multi_label), failures, summary)
+    return Propagation(job.root, summary, computed)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every step needs."""
+
+    root: Path
+    images: PropagationPool
+    options: PropagateOptions
+    on_stage: Callable[[str, int, int], None]
+    progress: Progress
+    storage_options: dict[str, Any] | None
 
 
 def _gate(
-    root: Path,
-    images: PropagationPool,
+    job: _Job,
     hist: HistogramRows,
-    is_labelled: Any,
+    is_labelled: NDArray[np.bool_],
     partner_masks: Mapping[str, str | None],
-    options: PropagateOptions,
-    device: str,
-    workers: int | None,
+    settings: SearchSettings,
     memory: int,
-    on_stage: Callable[[str, int, int], None],
-    progress: Progress,
-) -> tuple[Tally, list[pa.Table], dict[str, int]]:
+) -> tuple[Tally, pa.Table, dict[str, int]]:
     """The classes one after another, each in memory by itself."""
+    images, options = job.images, job.options
     tally = Tally(len(images), options)
     tables: list[pa.Table] = []
     computed: dict[str, int] = {}
@@ -225,12 +204,20 @@ def _gate(
             f"{hist.dim} numbers, {largest / 1e9:.1f} GB while it is searched); got {memory / 1e9:.1f} GB. Raise it, "
             "or use a histogram with fewer bins."
         )
-    on_stage("gate", sum(map(len, classes.values())), 0)
+    job.on_stage("gate", sum(map(len, classes.values())), 0)
     for name, rows in classes.items():
         ids = images.image_id.take(pa.array(rows)).to_pylist()
-        bar = _ClassProgress(len(rows), progress)
-        settings = SearchSettings(device, workers, int(memory * _BLOCK_SHARE), bar.searched)
-        state, what = gate_class(root, name, ids, hist.take(rows), hist.channels, is_labelled[rows], options, settings)
+        bar = _ClassProgress(len(rows), job.progress)
+        state, what = gate_class(
+            job.root,
+            name,
+            ids,
+            hist.take(rows),
+            hist.channels,
+            is_labelled[rows],
+            options,
+            replace(settings, advance=bar.searched),
+        )
         if what not in (NEW, KEPT, ADDED):
             log.info("class %s is computed again: %s", name, what)
         computed[what] = computed.get(what, 0) + 1
@@ -238,8 +225,52 @@ def _gate(
         tally.add(state, rows, pairs)
         tables.append(pair_table(images, name, rows, pairs, partner_masks))
         bar.finish()
-    remove_other_states(root, list(classes))
-    return tally, tables, computed
+    remove_other_states(job.root, list(classes))
+    return tally, join_pairs(tables), computed
+
+
+def _masks(
+    job: _Job, pairs: pa.Table, masks: MaskOptions, scorer: Scorer
+) -> tuple[pa.Table, dict[str, Any], list[dict[str, str]]]:
+    """The pairs with their masks, facts for the summary, and the images whose mask could not be made."""
+    threshold: dict[str, Any] = {"threshold": masks.threshold}
+    if masks.validation is not None:
+        threshold = estimate_threshold(
+            scorer,
+            masks,
+            job.root,
+            storage_options=job.storage_options,
+            on_start=lambda n: job.on_stage("threshold", n, 0),
+            advance=job.progress,
+        )
+    rows = _rows_of(job.images, pairs)
+    made = make_masks(
+        scorer,
+        masks,
+        threshold["threshold"],
+        job.root,
+        rows,
+        storage_options=job.storage_options,
+        on_start=lambda n, done: job.on_stage("masks", n, done),
+        advance=job.progress,
+    )
+    uris = {row[0]: row[1] for row in rows}
+    failures = [
+        {"image_id": name, "uri": uris[name], "stage": row["stage"], "error": row["error"]}
+        for name, row in made.items()
+        if row["error"] is not None
+    ]
+    kept = {key: threshold[key] for key in threshold if key != "identity"}
+    facts = {"model_sha256": scorer.spec.sha256, **kept, **mask_summary(list(made.values()))}
+    full = facts["full"] if is_binary(scorer.spec) else 0  # with several classes, every pixel may well have its own
+    if facts["empty"] or full:
+        log.warning(
+            "%d of %d pseudo-masks name no pixel and %d every pixel; a model trained on them confirms itself",
+            facts["empty"],
+            facts["masks"],
+            full,
+        )
+    return with_masks(pairs, mask_columns(made)), facts, failures
 
 
 class _ClassProgress:
@@ -266,14 +297,3 @@ def _rows_of(images: PropagationPool, pairs: pa.Table) -> list[tuple[str, str, i
     rows = np.unique(images.rows_of(pa.concat_arrays([pa.array([], pa.string()), *pairs.column("image_id").chunks])))
     columns = (images.image_id, images.uri, images.offset, images.size)
     return list(zip(*(column.take(pa.array(rows)).to_pylist() for column in columns), strict=True))
-
-
-def _warn_of_masks(facts: Mapping[str, Any], binary: bool) -> None:
-    full = facts["full"] if binary else 0  # with several classes, every pixel may well have its own
-    if facts["empty"] or full:
-        log.warning(
-            "%d of %d pseudo-masks name no pixel and %d every pixel; a model trained on them confirms itself",
-            facts["empty"],
-            facts["masks"],
-            full,
-        )

@@ -12,10 +12,13 @@ DIR/_SUCCESS         written last
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from .run_identity import json_bytes
 from .run_layout import SUCCESS, failures_schema
 from .run_wipe import wipe_tree
 
+log = logging.getLogger("alseg")
+
 FORMAT = 1
 INFO, SUMMARY, THRESHOLD = "propagate.json", "summary.json", "threshold.json"
 MASKS, MASK_PARTS = "masks", "mask_parts"
@@ -41,15 +46,37 @@ _FOLDERS = {
 _FILES = (SUCCESS, PAIRS, MANIFEST, FAILURES, SUMMARY, THRESHOLD)
 
 
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the directory, made if absent, against other processes; the lock goes with the process, however it ends.
+
+    Raises: RunError: another process holds it, or it cannot be made.
+    """
+    make_directory(root)
+    try:
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as exc:
+        raise RunError(f"cannot open {root}: {exc.strerror or exc}; choose another --out") from exc
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise RunError(f"another process is writing to {root}; wait for it or choose another --out") from exc
+        except OSError as exc:  # file systems without locks
+            log.info("no lock on %s (%s): do not start two propagations there at once", root, exc.strerror)
+        yield
+    finally:
+        os.close(handle)
+
+
 def open_directory(root: Path, source: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Make the directory, or check that it is a propagation with these histograms.
+    """Begin in an existing directory, or check that it is a propagation with these histograms.
 
     Args:
         source: where the histograms come from, in JSON types.
         overwrite: delete what an earlier propagation left; never what is not one.
     Raises: RunError: it is something else, was made with other histograms, or cannot be written.
     """
-    make_directory(root)
     path = root / INFO
     try:
         names = [name for name in os.listdir(root) if not is_temp_name(name)]

@@ -17,6 +17,7 @@ from PIL import Image
 import alseg_fast as alseg
 from alseg_fast.errors import ModelError, PoolError, RangeError, RunError, UsageError
 from alseg_fast.stages.pool import open_pool
+from alseg_fast.stages.propagate_files import locked
 from alseg_fast.stages.pseudo_masks import VOC_PALETTE
 from support import build_model, draw_picture, write_pictures
 
@@ -359,6 +360,13 @@ def test_other_histograms_need_another_directory(pictures, tmp_path):
     done = alseg.propagate(pool, ids[:2], k=3, out=tmp_path / "out", histogram="hsv:8", overwrite=True)
     assert done.computed == {"new": 2}
     assert (tmp_path / "out" / "notes.txt").exists()
+
+
+def test_one_process_at_a_time(pictures, tmp_path):
+    pool, ids = manifest_of(pictures, tmp_path / "pool.parquet")
+    with locked(tmp_path / "out"), pytest.raises(RunError, match="another process is writing to"):
+        propagate(pool, ids[:2], tmp_path / "out")
+    assert propagate(pool, ids[:2], tmp_path / "out").computed == {"new": 2}
 
 
 def test_labelled_images_the_pool_lacks_are_told(pictures, tmp_path, caplog):

@@ -29,9 +29,11 @@ class Tally:
         unlabelled = len(members) - labelled
         self._in_class[members] = True
         self._labelled[members[state.labelled]] = True
+        options = self._options
+        nothing_decides = options.vacuous(options.k, unlabelled) and options.max_distance is None
         passing_at = {}
-        for k in self._options.ks:
-            found = pairs if k == self._options.k else class_pairs(state.found, state.labelled, self._options, k)
+        for k in options.ks:
+            found = pairs if k == options.k else class_pairs(state.found, state.labelled, options, k)
             rows = np.unique(found.image)
             self._passes[k][members[rows]] = True
             passing_at[k] = len(rows)
@@ -41,8 +43,8 @@ class Tally:
                 "size": len(members),
                 "labelled": labelled,
                 "unlabelled": unlabelled,
-                "passing": passing_at[self._options.k],
-                "vacuous": bool(labelled and unlabelled and self._options.vacuous(self._options.k, unlabelled)),
+                "passing": passing_at[options.k],
+                "vacuous": bool(labelled and unlabelled and nothing_decides),
                 "passing_at": passing_at,
                 "channel_weights": state.channel_weights.tolist(),
                 "counted_to": state.found.cap,

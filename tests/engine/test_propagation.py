@@ -194,8 +194,9 @@ def test_max_distance_and_claims(pictures, tmp_path):
     assert near.computed == {"kept": 2}
     manifest = pq.read_table(tmp_path / "a" / "manifest.parquet").column("image_id").to_pylist()
     assert len(manifest) == len(set(manifest))
-    zero = propagate(pool, ids[:6], tmp_path / "c", max_distance=0.0)
+    zero = propagate(pool, ids[:6], tmp_path / "c", k=40, max_distance=0.0)
     assert zero.summary["passing"] == 0
+    assert zero.summary["warning"] is None  # the distance decides
 
 
 def test_several_classes_an_image(pictures, tmp_path):
@@ -360,6 +361,27 @@ def test_other_histograms_need_another_directory(pictures, tmp_path):
     done = alseg.propagate(pool, ids[:2], k=3, out=tmp_path / "out", histogram="hsv:8", overwrite=True)
     assert done.computed == {"new": 2}
     assert (tmp_path / "out" / "notes.txt").exists()
+
+
+def test_threads_and_memory_change_nothing(pictures, tmp_path, tiny_model):
+    pool, ids = manifest_of(pictures, tmp_path / "pool.parquet")
+    masks = alseg.MaskOptions(tiny_model, threshold=0.3)
+    expected = contents(propagate(pool, ids[:4], tmp_path / "whole", masks=masks).path)
+    for workers in (1, 2, 5):
+        limits = {"workers": workers, "max_memory": 24 * 24 * 4 * 4}
+        masks = alseg.MaskOptions(tiny_model, threshold=0.3, workers=workers, batch_size=workers)
+        done = propagate(pool, ids[:4], tmp_path / f"{workers}", masks=masks, **limits)
+        assert contents(done.path) == expected
+
+
+def test_a_pool_in_memory(pictures, tmp_path):
+    pool, ids = manifest_of(pictures, tmp_path / "pool.parquet")
+    table = pq.read_table(pool)
+    shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
+    done = propagate(shuffled, dict.fromkeys(ids[:4]), tmp_path / "a")
+    assert contents(done.path) == contents(propagate(open_pool(pool), ids[:4], tmp_path / "b").path)
+    with pytest.raises(PoolError, match="has an image_id twice"):
+        propagate(pa.concat_tables([table, table]), ids[:4], tmp_path / "c")
 
 
 def test_one_process_at_a_time(pictures, tmp_path):

@@ -25,6 +25,9 @@ from .ops import region_crf as region_crf
 from .ops import region_impurity as region_impurity
 from .ops import slic as slic
 from .ops import uncertainty as uncertainty
+from .propagation import MaskOptions as MaskOptions
+from .propagation import Propagation as Propagation
+from .propagation import propagate as propagate
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions
 from .stages.oracle import OracleLabels as OracleLabels

@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -293,13 +293,54 @@ class Scorer:
         spec = self._histogram.spec
         return [histogram_field(str(spec), spec.dim, self._histogram.dtype)]
 
-    def _stages(self, config: ScoreConfig, clock: Clock, before: list[Stage]) -> list[Stage]:
+    def reduce_pool(
+        self,
+        rows: Iterable[tuple[str, str, int | None, int | None]],
+        make_reducer: Callable[[], Any],
+        *,
+        remote: bool = False,
+        storage_options: dict[str, Any] | None = None,
+    ) -> Generator[Picture, None, None]:
+        """Run the model on pictures and reduce the logits in another way than to scores.
+
+        Args:
+            rows: image_id, uri, offset, size, as a pool has them; read in a thread of its own.
+            make_reducer: called once a thread; its `reduce` is called as that of `stages.score.Reducer`.
+            remote: whether the uris lead over a network.
+        Yields: the pictures in order, `scored` what the reducer gave, or `failure` set.
+        """
+
+        def fetch(_: None, batch: Batch) -> Batch:
+            for picture in batch.pictures:
+                _fetch(picture, storage_options)
+            return batch
+
+        def batches() -> Iterator[Batch]:
+            pictures: list[Picture] = []
+            for row in rows:
+                pictures.append(Picture(row))
+                if len(pictures) == self.config.batch_size:
+                    yield Batch(pictures)
+                    pictures = []
+            if pictures:
+                yield Batch(pictures)
+
+        fetchers = _REMOTE_FETCHERS if remote else 1
+        stages = self._stages(self.config, Clock(), [Stage("fetch", fetch, fetchers)], make_reducer)
+        in_flight = max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0)
+        with closing(run_ordered(batches(), stages, in_flight=in_flight)) as results:
+            for batch in results:
+                yield from batch.pictures
+
+    def _stages(
+        self, config: ScoreConfig, clock: Clock, before: list[Stage], make_reducer: Callable[[], Any] = lambda: None
+    ) -> list[Stage]:
         """On a CPU one thread takes a picture all the way; with an accelerator decoding runs ahead of it."""
 
         seats = Seats()
 
         def worker() -> Worker:
-            return Worker(self._model, config, clock, self._gate, seats, self._region_cache)
+            return Worker(self._model, config, clock, self._gate, seats, self._region_cache, make_reducer())
 
         if self.device == "cpu":
             return [*before, Stage("score", Worker.run, self.workers, worker)]

@@ -21,7 +21,7 @@ from .stages.histogram import parse_histogram
 from .stages.prepare import Placement, decode_at_least, fill, place
 from .stages.region_cache import RegionCache
 from .stages.regions import PictureRegions, cut, parse_regions
-from .stages.score import Reducer, ScoredImage
+from .stages.score import Reducer
 from .types import NO_HISTOGRAM, NO_REGIONS
 
 STAGES = ("fetch", "decode", "infer", "score", "write")
@@ -62,7 +62,7 @@ class Picture:
     histogram: NDArray[Any] | None = None
     placement: Placement | None = None
     regions: PictureRegions | None = None
-    scored: ScoredImage | None = None
+    scored: Any = None  # what the worker's reducer made of the logits, a ScoredImage unless it was given another
 
     def fail(self, stage: str, error: BaseException) -> None:
         self.failure = (stage, " ".join(str(error).split()) or type(error).__name__)
@@ -145,7 +145,9 @@ class Worker:
         gate: MemoryGate,
         seats: Seats,
         region_cache: RegionCache | None = None,
+        reducer: Any = None,
     ) -> None:
+        """Args: reducer: makes `Picture.scored` of the logits, called as `Reducer.reduce` is; None: a Reducer."""
         self._seats, self._seat = seats, seats.join()
         self._model, self._config = model, config
         self._clock, self._gate = clock, gate
@@ -158,7 +160,7 @@ class Worker:
         # Regions of the picture's own size need all its pixels.
         at_own_size = self._plan is not None and config.score_size == "image"
         self._min_size = None if at_own_size else decode_at_least(model.spec)
-        self._reducer = Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
+        self._reducer = reducer or Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
 
     def prepare(self, batch: Batch, *, own_memory: bool = False) -> Batch:
         """Decode every picture and write it into its slot of an input tensor.

@@ -16,7 +16,7 @@ from .settings import Settings
 from .state import ClassRows, Found, State
 
 TAIL_ROWS = CELLS_FROM
-"""Below so many rows a block without cells is the tail of its class, which later rows join."""
+"""A block of fewer rows is the tail of its class, which later rows join."""
 MOST_BLOCKS = 64
 """Blocks a class may have; one more, and all but the largest are merged: every block costs a search its own start."""
 _WEIGHT_SAMPLE = 512  # rows for the weights that cells are made in; only the speed of a search depends on them
@@ -42,7 +42,7 @@ def add_rows(
 def _appended(parts: tuple[Part, ...], source: Source, ids: Ids, settings: Settings) -> list[Part]:
     """The parts of a class with the rows of the source: in a block of their own, or joined to the tail."""
     kept = [p for p in parts if p.count]
-    tail = next((p for p in kept if _is_tail(p)), None)
+    tail = next((p for p in kept if len(p.rows) < TAIL_ROWS), None)
     if tail is None or len(source) >= TAIL_ROWS:
         kept.append(Part(build_rows(source, ids, settings.cells, _cell_weights(source, settings), settings.seed)))
     else:
@@ -53,10 +53,6 @@ def _appended(parts: tuple[Part, ...], source: Source, ids: Ids, settings: Setti
         largest = max(kept, key=lambda p: p.count)
         kept = [largest, _merged([p for p in kept if p is not largest], settings)]
     return kept
-
-
-def _is_tail(part: Part) -> bool:
-    return part.rows.cells is None and len(part.rows) < TAIL_ROWS
 
 
 def _merged(parts: list[Part], settings: Settings, more: Rows | None = None) -> Part:

@@ -32,7 +32,7 @@ def channel_sums(
     order = np.argsort(np.concatenate([k[rows] for k, rows in zip(keys, living, strict=True)]), kind="stable")
     factor = 1.0
     if total > most:
-        order = np.sort(order[np.random.default_rng(seed).choice(total, most, replace=False)])
+        order = order[np.sort(np.random.default_rng(seed).choice(total, most, replace=False))]
         factor = total * (total - 1) / (most * (most - 1))
     arrays = [part.rows.hist for part in parts]
     source = Source(arrays, living, channels, arrays[0].dtype, stored=True)

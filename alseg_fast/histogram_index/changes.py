@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.js_channel_sums import js_channel_sums
 from .cells import CELLS_FROM, cell_count
 from .ids import Ids
 from .inputs import Label, channel_scale
@@ -67,8 +68,6 @@ def _merged(parts: list[Part], settings: Settings, more: Rows | None = None) -> 
 
 def _cell_weights(source: Source, settings: Settings) -> NDArray[np.float64]:
     """[C] sum 1: the weights of the embedding that cells are made in, close to those of the searches."""
-    from ..kernels.js_channel_sums import js_channel_sums
-
     weights = settings.fixed_weights()
     if settings.published and cell_count(len(source), settings.cells):
         rng = np.random.default_rng(settings.seed)

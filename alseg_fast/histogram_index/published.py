@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.js_channel_sums import js_channel_sums
 from .rows import Part, Source
 
 
@@ -23,8 +24,6 @@ def channel_sums(
         most: rows up to which every pair counts. A larger class is represented by so many of its rows, drawn without
             replacement, and the sum over their pairs is scaled up to all pairs: a declared approximation.
     """
-    from ..kernels.js_channel_sums import js_channel_sums
-
     living = [part.living() for part in parts]
     total = sum(len(rows) for rows in living)
     if total < 2:

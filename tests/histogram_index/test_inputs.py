@@ -46,7 +46,8 @@ def index():
             [3, 4, 5],
             HUGE,
             "cat",
-            "hist must be finite in float32; got 1e+300 in row 0, column 1. Correct the histogram or leave the row out.",
+            "hist must be finite in float32; got 1e+300 in row 0, column 1. Correct the histogram or leave the row "
+            "out.",
         ),
         (
             [3, 4, 5],
@@ -58,8 +59,8 @@ def index():
             [3, 4, 5],
             EMPTY,
             "cat",
-            "hist must have a positive sum in every channel; got 0 in channel 1 of row 2. An image without pixels has no "
-            "histogram: leave it out.",
+            "hist must have a positive sum in every channel; got 0 in channel 1 of row 2. An image without pixels has "
+            "no histogram: leave it out.",
         ),
         ([3, 4], GOOD, "cat", "ids must have one entry a row of hist, 3; got 2. Pass one id a row."),
         ([3, 4, 3], GOOD, "cat", "ids must be distinct; got 3 again in row 2. Name each row once."),

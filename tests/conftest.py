@@ -33,6 +33,8 @@ def poisoned_outputs(monkeypatch):
         "region_crf",
         "slic",
         "dense_crf",
+        "color_histogram",
+        "belharbi_histogram",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

@@ -67,7 +67,7 @@ inline void add_sliced(const HistogramJob& job, int64_t n, const HistogramScratc
       for (int64_t i = 0; i < whole; ++i)
         plane[i] = static_cast<uint8_t>(static_cast<uint16_t>(static_cast<uint16_t>(plane[i] * bins) >> 8) << shift);
     }
-    for (int64_t i = 0; i < whole; i += group) count_sliced(plane + i, job.bins, n_bits, s.sliced + c * job.bins, s.bits);
+    for (int64_t i = 0; i < whole; i += group) count_group(plane + i, job.bins, n_bits, s.sliced + c * job.bins, s.bits);
   }
 }
 

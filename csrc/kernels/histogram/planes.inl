@@ -31,36 +31,29 @@ inline void split_pixels(const uint8_t* in, int64_t n, uint8_t* planes) {
   }
 }
 
-inline vi load_lanes(const uint8_t* p) {
-  vu8 v;
-  std::memcpy(&v, p, sizeof v);
-  return __builtin_convertvector(v, vi);
-}
-inline void store_lanes(uint8_t* p, vi v) {
-  const vu8 bytes = __builtin_convertvector(v, vu8);
-  std::memcpy(p, &bytes, sizeof bytes);
-}
 inline vi to_int(vf v) { return __builtin_convertvector(v, vi); }
 inline vi larger(vi a, vi b) { return a > b ? a : b; }
 inline vi smaller(vi a, vi b) { return a < b ? a : b; }
 
 // Planes of RGB -> hue, saturation, value in place, whole vectors of them. The quotients are exact: numerators are
-// integers below 2^19 with half a unit added, which is further from the next integer than three roundings reach.
+// integers below 2^19 with half a unit added, which is at least 3e-4 of a quotient of at most 256 from the next
+// integer; `about_inverse` and the two roundings after it are off by less than 1e-4 of it.
 inline void hsv_planes(uint8_t* planes, int64_t n) {
   uint8_t *const x = planes, *const y = planes + kHistogramPitch, *const z = planes + 2 * kHistogramPitch;
+  const vf one = splat(1.0f);
   for (int64_t i = 0; i < n; i += kLanes) {
-    const vi r = load_lanes(x + i), g = load_lanes(y + i), b = load_lanes(z + i);
-    const vi most = larger(r, larger(g, b)), spread = most - smaller(r, smaller(g, b));
-    vi sixths = g == most ? b - r + 2 * spread : r - g + 4 * spread;
+    const vf r = to_float(load_lanes(x + i)), g = to_float(load_lanes(y + i)), b = to_float(load_lanes(z + i));
+    const vf most = vmax(r, vmax(g, b)), spread = most - vmin(r, vmin(g, b));
+    vf sixths = g == most ? 2.0f * spread + (b - r) : 4.0f * spread + (r - g);
     sixths = r == most ? g - b : sixths;
-    sixths += sixths < 0 ? 6 * spread : vi{};
-    const vi some_spread = larger(spread, splat_i(1)), some_most = larger(most, splat_i(1));
-    const vf inverse = 1.0f / to_float(6 * some_most * some_spread);
-    const vf hue = (to_float(256 * sixths + 3 * spread) + 0.5f) * (to_float(some_most) * inverse);
-    const vf saturation = (to_float(510 * spread + most) + 0.5f) * (to_float(3 * spread) * inverse);
+    sixths = sixths < 0.0f ? sixths + 6.0f * spread : sixths;
+    const vf some_most = vmax(most, one);
+    const vf inverse = about_inverse(6.0f * some_most * vmax(spread, one));
+    const vf hue = (256.0f * sixths + (3.0f * spread + 0.5f)) * (some_most * inverse);
+    const vf saturation = (510.0f * spread + (most + 0.5f)) * (3.0f * spread * inverse);
     store_lanes(x + i, to_int(hue) & 255);
     store_lanes(y + i, to_int(saturation));
-    store_lanes(z + i, most);
+    store_lanes(z + i, to_int(most));
   }
 }
 

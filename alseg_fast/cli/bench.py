@@ -31,6 +31,7 @@ BENCHES = {
     "slic": Bench(parts=("speed", "quality"), takes=("data",)),
     "crf": Bench(parts=("speed", "accuracy"), takes=("data",)),
     "regions": Bench(parts=("steps", "core-hours"), takes=("data",)),
+    "histogram": Bench(takes=("data",)),
     "pipeline": Bench(),
     "memory": Bench(),
 }
@@ -45,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", default=ALL, help=f"one part alone ({parts})")
     parser.add_argument("--device", default="cpu", help="of uncertainty: cpu, cuda or cuda:NUMBER")
     parser.add_argument(
-        "--data", metavar="DIR", default=None, help="of slic, crf, regions: folder of BSDS500 pictures and drawings"
+        "--data",
+        metavar="DIR",
+        default=None,
+        help="of slic, crf, regions, histogram: folder of BSDS500 pictures and drawings",
     )
     parser.add_argument("--save-to", metavar="DIR", default=None, help="also write each result as JSON here")
 

@@ -114,6 +114,7 @@ constexpr int64_t kSlicedBins = 8;  // up to so many bins a channel, bit planes 
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/histogram/split_16.inl"
 #include "kernels/histogram/planes.inl"
 #include "kernels/histogram/bit_planes.inl"
 #include "kernels/histogram/increments.inl"

@@ -25,6 +25,11 @@ def _converter(space: str, threads: int) -> Callable[[NDArray[np.uint8]], Any]:
     return lambda image: cv2.cvtColor(image, code)
 
 
+def _shares(counts: Any, pixels: int) -> NDArray[np.float32]:
+    shares: NDArray[np.float32] = (counts / pixels).astype(np.float32)
+    return shares
+
+
 def bincount(image: NDArray[np.uint8], space: str, bins: int, joint: bool, threads: int) -> Call:
     """np.bincount of the bins."""
     convert = _converter(space, threads)
@@ -33,13 +38,13 @@ def bincount(image: NDArray[np.uint8], space: str, bins: int, joint: bool, threa
     def together() -> NDArray[np.float32]:
         b = convert(image).astype(np.uint16) * np.uint16(bins) >> 8
         index = (b[..., 0] * np.uint16(bins) + b[..., 1]) * np.uint16(bins) + b[..., 2]
-        return (np.bincount(index.ravel(), minlength=bins**3) / pixels).astype(np.float32)
+        return _shares(np.bincount(index.ravel(), minlength=bins**3), pixels)
 
     def apart() -> NDArray[np.float32]:
         x = convert(image)
         edges = np.arange(256) * bins // 256  # bytes are counted, which needs no array of bins, and then folded
         counts = [np.bincount(edges, np.bincount(x[..., c].ravel(), minlength=256), bins) for c in range(3)]
-        return (np.concatenate(counts) / pixels).astype(np.float32)
+        return _shares(np.concatenate(counts), pixels)
 
     return together if joint else apart
 
@@ -51,11 +56,11 @@ def histogram(image: NDArray[np.uint8], space: str, bins: int, joint: bool, thre
 
     def together() -> NDArray[np.float32]:
         counts, _ = np.histogramdd(convert(image).reshape(-1, 3), bins, [(0, 256)] * 3)
-        return (counts.ravel() / pixels).astype(np.float32)
+        return _shares(counts.ravel(), pixels)
 
     def apart() -> NDArray[np.float32]:
         x = convert(image)
-        return (np.concatenate([np.histogram(x[..., c], bins, (0, 256))[0] for c in range(3)]) / pixels).astype("f4")
+        return _shares(np.concatenate([np.histogram(x[..., c], bins, (0, 256))[0] for c in range(3)]), pixels)
 
     return together if joint else apart
 

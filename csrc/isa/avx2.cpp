@@ -95,7 +95,7 @@ class ByteBits {
 typedef uint64_t vq __attribute__((vector_size(32)));
 inline vq majority(vq a, vq b, vq c) { return (a & b) | (c & (a | b)); }
 inline vq odd(vq a, vq b, vq c) { return a ^ b ^ c; }
-constexpr int64_t kSlicedBins = 16;  // up to so many bins a channel, bit planes are counted faster than bytes
+constexpr int64_t kSlicedBins = 64;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -123,6 +123,7 @@ constexpr int64_t kSlicedBins = 16;  // up to so many bins a channel, bit planes
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/split_16.inl"
 #include "kernels/histogram/planes.inl"
 #include "kernels/histogram/bit_planes.inl"
 #include "kernels/histogram/increments.inl"

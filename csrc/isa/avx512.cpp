@@ -50,6 +50,20 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+// 16 interleaved pixels -> 16 bytes of red, green, blue.
+inline void split_16(const uint8_t* in, uint8_t* r, uint8_t* g, uint8_t* b) {
+  const __m512i four_each = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+  const __m512i by_channel =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
+  const __m512i together = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i v = _mm512_maskz_loadu_epi32(0xfff, in);
+  v = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(four_each, v), by_channel);
+  v = _mm512_permutexvar_epi32(together, v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(r), _mm512_castsi512_si128(v));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(g), _mm512_extracti32x4_epi32(v, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(b), _mm512_extracti32x4_epi32(v, 2));
+}
+
 // kLanes bytes as integers, and back (the low bytes).
 inline vi load_lanes(const uint8_t* p) {
   return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

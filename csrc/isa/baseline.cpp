@@ -122,6 +122,7 @@ constexpr int64_t kSlicedBins = 8;  // up to so many bins a channel, bit planes 
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/split_16.inl"
 #include "kernels/histogram/planes.inl"
 #include "kernels/histogram/bit_planes.inl"
 #include "kernels/histogram/increments.inl"

@@ -51,7 +51,8 @@ def smooth(image: Ints) -> Ints:
     centre, side, corner = gaussian_weights()
     sides = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
     corners = p[:-2, :-2] + p[:-2, 2:] + p[2:, :-2] + p[2:, 2:]
-    return centre * p[1:-1, 1:-1] + side * sides + corner * corners
+    smoothed: Ints = centre * p[1:-1, 1:-1] + side * sides + corner * corners
+    return smoothed
 
 
 def soft_counts(values: Ints) -> Ints:

@@ -90,7 +90,7 @@ def test_large_joint_histograms_at_every_level(simd_level, bins):
 
 @pytest.mark.parametrize("space", ["hsv", "lab"])
 def test_every_colour_is_converted_exactly(simd_level, space):
-    """Joint bins of 17^3 colours that include the corners, and of all those with a channel at an end or in the middle."""
+    """Of 20^3 colours, and of all those with a channel at an end or in the middle."""
     steps = np.concatenate([np.arange(0, 256, 17), [1, 2, 127, 128, 254]]).astype(np.uint8)
     dense = np.stack(np.meshgrid(np.arange(256), np.arange(256), [0, 1, 127, 254, 255]), axis=-1).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1)

@@ -31,8 +31,10 @@ def test_what_is_left_out():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "xyz", "rgb:", "rgb:7", "rgb:257", "rgb:+8", "rgb:8.0", "rgb:8:", "rgb:8:joined", "rgb:8:joint:1"]
-    + ["rgb:1:joint", "hsv:33:joint", "belharbi:256", "RGB:8", "rgb:٣٢", "rgb:999999999999", "none"],
+    [
+        *("", "xyz", "rgb:", "rgb:7", "rgb:257", "rgb:+8", "rgb:8.0", "rgb:8:", "rgb:8:joined", "rgb:8:joint:1"),
+        *("rgb:1:joint", "hsv:33:joint", "belharbi:256", "RGB:8", "rgb:٣٢", "rgb:999999999999", "none"),
+    ],
 )
 def test_anything_else_is_a_usage_error(text):
     with pytest.raises(UsageError, match="histogram"):

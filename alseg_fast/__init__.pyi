@@ -18,6 +18,7 @@ from .ops import edge_weighted as edge_weighted
 from .ops import encode_mask as encode_mask
 from .ops import encode_rle as encode_rle
 from .ops import grid_segments as grid_segments
+from .ops import js_divergence as js_divergence
 from .ops import region_crf as region_crf
 from .ops import region_impurity as region_impurity
 from .ops import slic as slic

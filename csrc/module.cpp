@@ -23,6 +23,7 @@ void register_region_crf(py::module_& m);
 void register_slic(py::module_& m);
 void register_dense_crf(py::module_& m);
 void register_js_knn(py::module_& m);
+void register_histogram_sets(py::module_& m);
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled kernels of alseg_fast. Private: call the functions of alseg_fast instead.";
@@ -48,4 +49,5 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   register_slic(m);
   register_dense_crf(m);
   register_js_knn(m);
+  register_histogram_sets(m);
 }

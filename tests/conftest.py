@@ -35,6 +35,8 @@ def poisoned_outputs(monkeypatch):
         "dense_crf",
         "js_rerank",
         "js_knn",
+        "nearest_centroid",
+        "js_channel_sums",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

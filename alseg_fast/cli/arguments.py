@@ -37,13 +37,15 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser, *, nested: bool = False) -> None:
+    """Options of every command. nested: of an action of a command, which keeps what stands before the action."""
     group = parser.add_argument_group("common options")
     quiet = argparse.SUPPRESS
-    group.add_argument("--json", action="store_true", default=False, help="machine-readable result on stdout")
+    off = quiet if nested else False
+    group.add_argument("--json", action="store_true", default=off, help="machine-readable result on stdout")
     group.add_argument("--config", metavar="FILE.yaml", default=quiet, help="options from a file, same keys")
-    group.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
-    group.add_argument("-v", "--verbose", action="store_true", default=False, help="log every failed image too")
+    group.add_argument("--debug", action="store_true", default=off, help="show the traceback of an error")
+    group.add_argument("-v", "--verbose", action="store_true", default=off, help="log every failed image too")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -60,16 +62,23 @@ def model_options(arguments: argparse.Namespace) -> ModelOptions:
 def with_config(words: Sequence[str]) -> list[str]:
     """The command line with the options of ``--config FILE.yaml`` put before its own, which so win.
 
+    They follow the words up to the first option, at most two: a command may have actions with options of their own.
+
     Raises: UsageError: the file is missing, is no YAML mapping, or holds nested values.
     """
     for i, word in enumerate(words):
         if word == "--config":
             if i + 1 >= len(words):
                 raise UsageError("--config needs a file; give FILE.yaml")
-            return [words[0], *_words_of(words[i + 1]), *words[1:i], *words[i + 2 :]]
+            return _inserted([*words[:i], *words[i + 2 :]], _words_of(words[i + 1]))
         if word.startswith("--config="):
-            return [words[0], *_words_of(word.removeprefix("--config=")), *words[1:i], *words[i + 1 :]]
+            return _inserted([*words[:i], *words[i + 1 :]], _words_of(word.removeprefix("--config=")))
     return list(words)
+
+
+def _inserted(words: list[str], options: list[str]) -> list[str]:
+    place = 2 if len(words) > 1 and not words[1].startswith("-") else 1
+    return [*words[:place], *options, *words[place:]]
 
 
 def _words_of(path: str) -> list[str]:

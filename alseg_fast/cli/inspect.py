@@ -1,4 +1,4 @@
-"""Show what a model, a RUN or a POOL is, and where each fact comes from."""
+"""Show what a model, a RUN, an INDEX or a POOL is, and where each fact comes from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .arguments import add_model_options, model_options
 from .output import Result, columns
 
 _EXAMPLES = 5
+_CLASSES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="MODEL.onnx|RUN|POOL", help="what to look at")
+    parser.add_argument("target", metavar="MODEL.onnx|RUN|INDEX|POOL", help="what to look at")
     add_model_options(parser)
 
 
@@ -24,7 +25,51 @@ def run(arguments: argparse.Namespace) -> Result:
         return _model(arguments)
     if (target / "run.json").is_file():
         return _run(arguments.target)
-    return _pool(arguments.target)
+    from ..histogram_index.store import is_index
+
+    return _index(target) if is_index(target) else _pool(arguments.target)
+
+
+def _index(path: Path) -> Result:
+    from ..histogram_index import HistogramIndex
+    from ..stages.index_failures import read_failures
+
+    index = HistogramIndex.load(path)
+    failures = read_failures(path)
+    reasons = Counter(zip(failures.column("stage").to_pylist(), failures.column("error").to_pylist(), strict=True))
+    weights = index.weights if index.weights is None or isinstance(index.weights, str) else index.weights.tolist()
+    data = {
+        "index": str(path),
+        "rows": len(index),
+        "dim": index.dim,
+        "channels": index.channels,
+        "weights": weights,
+        "dtype": index.dtype,
+        "ids": index.id_kind,
+        "info": index.info,
+        "classes": [
+            {"label": label, "rows": rows, "blocks": index.blocks[label]} for label, rows in index.classes.items()
+        ],
+        "failures": [{"stage": s, "error": e, "images": n} for (s, e), n in reasons.most_common()],
+    }
+    shown = sorted(index.classes.items(), key=lambda item: -item[1])[:_CLASSES]
+    rest = len(index.classes) - len(shown)
+    rows = [
+        ("index", str(path)),
+        ("images", f"{len(index):,}"),
+        ("histogram", f"{index.dim} numbers in {index.channels} channels, {index.dtype}"),
+        *((key, str(value)) for key, value in index.info.items()),
+        ("weights", "equal" if weights is None else str(weights)),
+        ("classes", f"{len(index.classes):,}"),
+        *((f"class {label}", f"{n:,} in {len(index.blocks[label])} blocks") for label, n in shown),
+        *([("", f"and {rest:,} smaller classes")] if rest else []),
+        ("failures", f"{failures.num_rows:,}"),
+    ]
+    text = columns(rows)
+    if reasons:
+        text += "\nfailures by reason:\n"
+        text += columns([(f"{n:,}", s, e) for (s, e), n in reasons.most_common(20)], indent="  ")
+    return Result(data, text)
 
 
 def _model(arguments: argparse.Namespace) -> Result:

@@ -173,6 +173,10 @@ class HistogramIndex:
         ]
         return np.sort(np.concatenate(columns)) if columns else np.empty(0, np.int64)
 
+    def contains(self, ids: Any) -> NDArray[np.bool_]:
+        """[n] whether each id is in the index."""
+        return self._state.find(take_ids("HistogramIndex.contains", "ids", ids, None)).place >= 0
+
     def rows(self, ids: Any) -> NDArray[Any]:
         """[n, D] histograms of these ids as they are stored."""
         found = self._find("HistogramIndex.rows", ids)

@@ -14,7 +14,8 @@ class SearchStats:
     """What a search had to do, of each query.
 
     Attributes:
-        visited: [Q] int64 rows whose embedded distance was computed.
+        visited: [Q] int64 rows whose embedded distance was computed; of some implementations also removed and
+            excluded ones.
         reranked: [Q] int64 rows whose divergence was computed.
         rounds: [Q] int32 how often the candidates were widened; 0: the first ones sufficed.
         rows: [Q] int64 rows of the query's class that could be its neighbours (alive, not excluded).
@@ -39,7 +40,7 @@ class SearchStats:
         return {
             "queries": queries,
             "certified_share": float(self.certified.mean()) if queries else None,
-            "visited_share": float(self.visited.sum() / rows) if rows else None,
+            "visited_share": float(np.minimum(self.visited, self.rows).sum() / rows) if rows else None,
             "full_scans": int((self.visited >= self.rows).sum()),
             "reranked_per_query": float(self.reranked.mean()) if queries else None,
             "widened": int((self.rounds > 0).sum()),

@@ -18,6 +18,8 @@ from .inputs import Label, check_count
 from .rows import Part
 from .state import State
 
+_NOTHING = 2.0**-100
+"""Weight of a channel that counts as nothing: the search takes positive ones, and adds multiples of 2^-60 only."""
 AUTO, CPU, CUDA = DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -96,7 +98,7 @@ def search_class(state: State, label: Label, asked: Asked, weights: NDArray[np.f
         asked.scale,
         state.blocks(label),
         k,
-        weights / total,
+        np.maximum(weights / total, _NOTHING),
         None if (exclude == NO_KEY).all() else exclude,
         # What counts is the distance as it is reported: one step more here, and the rest is cut off below.
         None if asked.within is None else np.nextafter(asked.within / total, np.inf),

@@ -2,6 +2,7 @@
 
 from .dense_crf import CrfLattice, dense_crf
 from .edges import edge_map, edge_weighted
+from .js_divergence import js_divergence
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_cost import region_clicks, region_seconds
 from .region_crf import region_crf
@@ -25,6 +26,7 @@ __all__ = [
     "encode_mask",
     "encode_rle",
     "grid_segments",
+    "js_divergence",
     "region_adjacency",
     "region_clicks",
     "region_colors",

@@ -67,6 +67,7 @@ struct KernelTable {
                               int64_t pitch, float* distances);
   void (*knn_nearest_point)(const float* panels, const float* group, int64_t dim, const float* norms,
                             int64_t n_points, int32_t* nearest);
+  float (*knn_distance)(const float* a, const float* b, int64_t dim);
   float (*knn_divergence)(const float* p, const HistRows&, int64_t row, const double* weights);
   float (*knn_divergence_error)(int64_t dim, int64_t channels);
   double (*js_row_sum)(const float* p, const float* others, int64_t pitch, int64_t n);

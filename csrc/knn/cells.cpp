@@ -71,34 +71,23 @@ CellPlan::CellPlan(const KnnRules& rules, int num_threads) : rules_(rules) {
 
 void CellPlan::add_block(int64_t b, int num_threads) {
   const KnnBlock& block = rules_.search.blocks[static_cast<size_t>(b)];
-  Source source{b, n_cells(), 0, 0.0, true, {}};
-  // Large cells are cut into several with the same centre, so that the work of a task is bounded.
   double least = std::numeric_limits<double>::infinity();
+  bool same = true;
   for (int64_t c = 0; c < block.rows.channels; ++c) {
     least = std::min(least, rules_.search.weights[c] / block.cell_weights[c]);
-    source.same_weights &= rules_.search.weights[c] == block.cell_weights[c];
+    same &= rules_.search.weights[c] == block.cell_weights[c];
   }
-  source.shrink = source.same_weights ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
-  source.n_cells = block.n_cells;
+  const double shrink = same ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
+  sources_.push_back(Source{b, n_cells(), block.n_cells, shrink, same,
+                            PointPanels(rules_.table, block.centroids, block.n_cells, rules_.dim, num_threads)});
   for (int64_t c = 0; c < block.n_cells; ++c)
     cells_.push_back(Cell{b, block.offsets[c], block.offsets[c + 1] - block.offsets[c]});
-  const int64_t panel = rules_.table.knn_panel, size = rules_.table.knn_panel_floats(rules_.dim);
-  const int64_t n_panels = (block.n_cells + panel - 1) / panel;
-  source.panels.resize(n_panels * size);
-  parallel_for(n_panels, num_threads, [&](int64_t i) {
-    thread_local KeptMemory scratch;
-    rules_.table.knn_pack_points(block.centroids + i * panel * rules_.dim, rules_.dim,
-                                 std::min(panel, block.n_cells - i * panel),
-                                 scratch.room<float>(rules_.table.knn_panel_scratch(rules_.dim)),
-                                 source.panels.data() + i * size);
-  });
-  sources_.push_back(std::move(source));
 }
 
 // out [queries, n_cells() of the plan]: the columns of this source.
 void CellPlan::distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const {
   const KernelTable& table = rules_.table;
-  const int64_t panel = table.knn_panel, size = table.knn_panel_floats(rules_.dim), group = table.knn_group;
+  const int64_t panel = table.knn_panel, group = table.knn_group;
   const KnnBlock& block = rules_.search.blocks[static_cast<size_t>(source.block)];
   parallel_for((queries.n + kStep - 1) / kStep, num_threads, [&](int64_t chunk) {
     thread_local KeptMemory packed, rows;
@@ -118,7 +107,7 @@ void CellPlan::distances(const QueryBlock& queries, const Source& source, float*
       for (int64_t k = 0; k < n; ++k) which[k] = static_cast<int32_t>(i - begin + k);
       table.knn_pack_group(embedded, rules_.pitch, which, n, rules_.dim, memory);
       for (int64_t c = 0; c < source.n_cells; c += panel)
-        table.knn_point_distances(source.panels.data() + c / panel * size, memory, rules_.dim,
+        table.knn_point_distances(source.points.panel(c), memory, rules_.dim,
                                   std::min(panel, source.n_cells - c), n, n_cells(),
                                   out + i * n_cells() + source.first_cell + c);
     }
@@ -143,34 +132,10 @@ Want CellPlan::rows_within(int64_t c, float distance, double radius) const {
 std::vector<int64_t> CellPlan::order_queries(int num_threads) const {
   const KnnSearch& search = rules_.search;
   const Source& source = sources_.front();
-  std::vector<int64_t> nearest(static_cast<size_t>(search.n_queries));
-  const KernelTable& table = rules_.table;
-  const int64_t panel = table.knn_panel, group = table.knn_group;
+  std::vector<int32_t> nearest(static_cast<size_t>(search.n_queries));
   const KnnBlock& block = search.blocks[static_cast<size_t>(source.block)];
-  const int64_t padded = (source.n_cells + panel - 1) / panel * panel;
-  std::vector<float> norms(static_cast<size_t>(padded), std::numeric_limits<float>::infinity());
-  for (int64_t c = 0; c < source.n_cells; ++c) {
-    double sum = 0.0;
-    for (int64_t j = 0; j < rules_.dim; ++j) {
-      const double x = static_cast<double>(block.centroids[c * rules_.dim + j]);
-      sum += x * x;
-    }
-    norms[static_cast<size_t>(c)] = static_cast<float>(0.5 * sum);
-  }
-  parallel_for((search.n_queries + group - 1) / group, num_threads, [&](int64_t g) {
-    thread_local KeptMemory packed, rows;
-    float* const memory = packed.room<float>(rules_.dim * group);
-    float* const own = rows.room<float>(group * rules_.pitch);
-    int32_t which[64], found[64];
-    const int64_t begin = g * group, n = std::min(group, search.n_queries - begin);
-    for (int64_t i = 0; i < n; ++i) {
-      table.knn_embed_row(search.queries, begin + i, block.cell_weights, own + i * rules_.pitch);
-      which[i] = static_cast<int32_t>(i);
-    }
-    table.knn_pack_group(own, rules_.pitch, which, n, rules_.dim, memory);
-    table.knn_nearest_point(source.panels.data(), memory, rules_.dim, norms.data(), source.n_cells, found);
-    for (int64_t i = 0; i < n; ++i) nearest[static_cast<size_t>(begin + i)] = found[i];
-  });
+  nearest_points(rules_.table, source.points, block.centroids, search.queries, search.n_queries, block.cell_weights,
+                 num_threads, nearest.data(), nullptr);
   std::vector<int64_t> order(nearest.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

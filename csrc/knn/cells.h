@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/buffers.h"
+#include "knn/nearest.h"
 #include "knn/queries.h"
 #include "knn/scan.h"
 
@@ -29,9 +29,8 @@ class CellPlan {
     int64_t block, first_cell, n_cells;
     double shrink;  // distances of the search are at least this times those of the cells
     bool same_weights;
-    Buffer<float> panels;
+    PointPanels points;
   };
-  struct Seen;
   void add_block(int64_t block, int num_threads);
   void distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const;
   Want rows_within(int64_t cell, float distance, double radius) const;

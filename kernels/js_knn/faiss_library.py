@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 from ... import config
 
 with config.openblas_core_type():
     import faiss
 
-__all__ = ["faiss", "gpu_missing", "matrix_products", "on_one_thread"]
+__all__ = ["faiss", "matrix_products", "own_threads"]
 
 _QUERIES_FOR_BLAS = 8  # from so many queries on a matrix product is faster than FAISS's own loops (measured at D = 96)
+_MOST_THREADS = 32  # that call OpenBLAS at once; its buffers are limited
 _lock = threading.Lock()
 _users = 0
 _before = 0
@@ -45,18 +46,12 @@ def matrix_products(dim: int) -> Iterator[None]:
                 faiss.cvar.distance_compute_blas_threshold = _before
 
 
-def on_one_thread() -> None:
-    """FAISS and its BLAS use no further threads in calls from this thread.
+def own_threads(num_threads: int) -> ThreadPoolExecutor:
+    """Threads in each of which FAISS and its BLAS use no further ones; 0: one a CPU.
 
-    OpenMP keeps the number for each calling thread, so this is said in threads of our own, which end with the search.
+    OpenMP keeps its number of threads for each calling thread, so nothing changes for others. The pieces of work are
+    cut by shape alone: the results do not depend on how many threads there are.
     """
-    faiss.omp_set_num_threads(1)
-
-
-def gpu_missing(*arguments: Any, **options: Any) -> str | None:
-    """Why FAISS cannot use a GPU here, or None."""
-    if not hasattr(faiss, "StandardGpuResources"):
-        return f"the installed FAISS {faiss.__version__} is built for CPUs only; install faiss-gpu in its place"
-    if faiss.get_num_gpus() < 1:
-        return "FAISS finds no CUDA device"
-    return None
+    return ThreadPoolExecutor(
+        min(_MOST_THREADS, num_threads or config.available_cpus()), initializer=faiss.omp_set_num_threads, initargs=(1,)
+    )

@@ -31,11 +31,13 @@ def compile_with(*signatures: Any) -> Callable[[Callable[..., Any]], Callable[..
     """`numba.njit` without the GIL and with C's division, cached on disk where that is possible."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiler: Any = numba.njit
         options = {"nogil": True, "error_model": "numpy"}
         try:
-            return numba.njit(list(signatures), cache=True, **options)(function)
+            compiled: Callable[..., Any] = compiler(list(signatures), cache=True, **options)(function)
         except RuntimeError:  # no directory that a cache could be written to
-            return numba.njit(list(signatures), **options)(function)
+            compiled = compiler(list(signatures), **options)(function)
+        return compiled
 
     return decorate
 
@@ -64,7 +66,7 @@ def _ln(y: float) -> float:
 
 
 @numba.njit(inline="always")
-def _term(p: float, q: float, weight: float) -> int:
+def _term(p: float, q: float, weight: float) -> np.int64:
     """weight * m * g(r) of one bin as a multiple of 2^-60, see `reference`."""
     total = p + q
     a = abs(p - q) / total if total > 0 else 0.0
@@ -102,7 +104,7 @@ def _pairs_kernel(p, hist, scale, weights, query, row, first, last, out):  # typ
             out[i] = np.inf
             continue
         own, other = p[query[i]], hist[r]
-        total = 0
+        total = np.int64(0)
         for c in range(channels):
             factor, weight = scale[r, c], weights[c]
             for j in range(c * bins, (c + 1) * bins):
@@ -139,6 +141,7 @@ def rerank_pairs(
     bins = queries.shape[1] // query_scale.shape[1]
     p = queries.astype(np.float64) * np.repeat(query_scale, bins, axis=1)
     rows = machine_rows(hist)
+    query, row = np.ascontiguousarray(query, np.int64), np.ascontiguousarray(row, np.int64)
     out: NDArray[np.float64] = empty((len(row),), np.float64)
     in_pieces(
         len(row),

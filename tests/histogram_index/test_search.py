@@ -1,4 +1,4 @@
-"""HistogramIndex.search against scipy, through the public API: neighbours, ties, certificates, what a caller may ask."""
+"""HistogramIndex.search against scipy: neighbours, ties, certificates, what a caller may ask."""
 
 import numpy as np
 import pytest

@@ -91,3 +91,14 @@ void knn_nearest_point(const float* panels, const float* group, int64_t dim, con
     nearest[i] = at[i][lowest];
   }
 }
+
+// The Euclidean distance of two vectors of `dim` floats.
+float knn_distance(const float* a, const float* b, int64_t dim) {
+  vf sum = vf{};
+  for (int64_t j = 0; j < dim; j += kLanes) {
+    const bool full = j + kLanes <= dim;
+    const vf d = full ? load(a + j) - load(b + j) : load_few(a + j, dim - j) - load_few(b + j, dim - j);
+    sum += d * d;
+  }
+  return __builtin_sqrtf(hsum(sum));
+}

@@ -8,8 +8,10 @@ from .errors import AlsegError as AlsegError
 from .histogram_index import HistogramIndex as HistogramIndex
 from .histogram_index import SearchResult as SearchResult
 from .ops import CrfLattice as CrfLattice
+from .ops import HistogramSpec as HistogramSpec
 from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout
+from .ops import color_histogram as color_histogram
 from .ops import decode_regions as decode_regions
 from .ops import decode_rle as decode_rle
 from .ops import dense_crf as dense_crf

@@ -17,11 +17,12 @@ from .runtimes.onnx import OnnxModel
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fingerprint import phash
+from .stages.histogram import parse_histogram
 from .stages.prepare import Placement, decode_at_least, fill, place
 from .stages.region_cache import RegionCache
 from .stages.regions import PictureRegions, cut, parse_regions
 from .stages.score import Reducer
-from .types import NO_REGIONS
+from .types import NO_HISTOGRAM, NO_REGIONS
 
 STAGES = ("fetch", "decode", "infer", "score", "write")
 
@@ -39,6 +40,8 @@ class ScoreConfig:
     mc_passes: int = 1
     regions: str = NO_REGIONS
     crf: bool = False
+    histogram: str = NO_HISTOGRAM
+    histogram_dtype: str = "float16"
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Picture:
     width: int = 0
     height: int = 0
     phash: int = 0
+    histogram: NDArray[Any] | None = None
     placement: Placement | None = None
     regions: PictureRegions | None = None
     scored: Any = None  # what the worker's reducer made of the logits, a ScoredImage unless it was given another
@@ -83,7 +87,7 @@ class Clock:
     _ALWAYS, _EVERY = 16, 8
 
     def __init__(self) -> None:
-        names = ("fetch", "decode", "prepare", "regions", "infer", "reduce", "write")
+        names = ("fetch", "decode", "prepare", "histogram", "regions", "infer", "reduce", "write")
         self.seconds = dict.fromkeys(names, 0.0)
         self._calls = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
@@ -151,6 +155,8 @@ class Worker:
         self._runner = model.runner()
         self._buffer = DecodeBuffer()
         self._plan, self._region_cache = parse_regions(config.regions), region_cache
+        self._histogram = parse_histogram(config.histogram, config.histogram_dtype)
+        self._whole = DecodeBuffer()  # for histograms of pictures that the model wants smaller
         # Regions of the picture's own size need all its pixels.
         at_own_size = self._plan is not None and config.score_size == "image"
         self._min_size = None if at_own_size else decode_at_least(model.spec)
@@ -171,12 +177,15 @@ class Worker:
                 self._decode_into(picture, batch, own_memory)
             except (DataError, MemoryError) as error:
                 picture.fail("decode", error)
+            except AlsegError as error:
+                picture.fail("score", error)
         return batch
 
     def _decode_into(self, picture: Picture, batch: Batch, own_memory: bool) -> None:
         source = picture.source
         with self._gate.hold(peak_bytes(source) if isinstance(source, bytes) else 0):
             with self._clock.stage("decode"):
+                decoded = None
                 if isinstance(source, np.ndarray):
                     image = source
                     picture.height, picture.width = image.shape[:2]
@@ -191,6 +200,14 @@ class Worker:
                     image = decoded.image
                     picture.width, picture.height = decoded.width, decoded.height
                 picture.source = None
+            if self._histogram is not None:
+                with self._clock.stage("histogram"):
+                    if decoded is None:
+                        picture.histogram = self._histogram.of_array(image)
+                    else:
+                        assert isinstance(source, bytes)
+                        limit = self._config.max_pixels
+                        picture.histogram = self._histogram.of_bytes(source, decoded, limit, self._whole)
             with self._clock.stage("prepare"):
                 picture.phash = phash(image)
                 picture.placement = place(self._spec, picture.width, picture.height)

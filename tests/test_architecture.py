@@ -33,7 +33,7 @@ LAYERS = (
 STAGES = (
     ("codecs", "readers"),
     ("fetch", "pool", "decode"),
-    ("prepare", "fingerprint", "region_cache"),
+    ("prepare", "fingerprint", "region_cache", "histogram"),
     ("regions",),
     ("region_columns",),
     ("score",),

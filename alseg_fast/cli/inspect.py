@@ -96,6 +96,7 @@ def _run(path: str) -> Result:
         "classes": opened.classes,
         "measures": opened.measures,
         "regions": opened.region_count,
+        "histogram": opened.histogram,
         "config": info["config"],
         "timings": info.get("timings", {}),
         "failures": [{"stage": s, "error": e, "images": n} for (s, e), n in reasons.most_common()],
@@ -107,10 +108,15 @@ def _run(path: str) -> Result:
         ("rows", f"{counts['rows']:,}"),
         ("failures", f"{counts['failures']:,}"),
         *([("regions", f"{opened.region_count:,}")] if opened.has_regions else []),
+        *([("histogram", opened.histogram)] if opened.histogram else []),
         ("model", f"{info['model']['path']} (sha256 {info['model']['sha256'][:12]})"),
         ("classes", f"{len(opened.classes)}: {', '.join(opened.classes)}"),
         ("measures", ", ".join(opened.measures)),
-        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items()) if key != "measures"),
+        *(
+            (f"config {key}", str(value))
+            for key, value in sorted(info["config"].items())
+            if key not in ("measures", "histogram")
+        ),
     ]
     text = columns(rows)
     if reasons:

@@ -58,6 +58,17 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
+// The top bits of 64 bytes.
+inline uint64_t top_bits(const uint8_t* p) {
+  const auto half = [p](int i) {
+    return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i))));
+  };
+  return half(0) | uint64_t{half(32)} << 32;
+}
+typedef uint64_t vq __attribute__((vector_size(32)));
+inline vq majority(vq a, vq b, vq c) { return (a & b) | (c & (a | b)); }
+inline vq odd(vq a, vq b, vq c) { return a ^ b ^ c; }
+constexpr int64_t kSlicedBins = 16;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -85,6 +96,11 @@ inline vf vsqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/planes.inl"
+#include "kernels/histogram/bit_planes.inl"
+#include "kernels/histogram/increments.inl"
+#include "kernels/histogram/driver.inl"
+#include "kernels/histogram/belharbi.inl"
 
 }  // namespace
 

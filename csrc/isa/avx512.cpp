@@ -50,6 +50,12 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+// The top bits of 64 bytes.
+inline uint64_t top_bits(const uint8_t* p) { return _mm512_movepi8_mask(_mm512_loadu_si512(p)); }
+typedef uint64_t vq __attribute__((vector_size(64)));
+inline vq majority(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0xe8); }
+inline vq odd(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
+constexpr int64_t kSlicedBins = 128;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -77,6 +83,11 @@ inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/planes.inl"
+#include "kernels/histogram/bit_planes.inl"
+#include "kernels/histogram/increments.inl"
+#include "kernels/histogram/driver.inl"
+#include "kernels/histogram/belharbi.inl"
 
 }  // namespace
 

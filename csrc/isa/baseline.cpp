@@ -68,6 +68,20 @@ inline vf vsqrt(vf v) {
   for (int i = 0; i < kLanes; ++i) v[i] = __builtin_sqrtf(v[i]);
   return v;
 }
+// The top bits of 64 bytes.
+inline uint64_t top_bits(const uint8_t* p) {
+  uint64_t bits = 0;
+  for (int i = 0; i < 8; ++i) {
+    uint64_t bytes;
+    std::memcpy(&bytes, p + 8 * i, 8);
+    bits |= ((bytes & 0x8080808080808080u) >> 7) * 0x0102040810204080u >> 56 << 8 * i;
+  }
+  return bits;
+}
+typedef uint64_t vq __attribute__((vector_size(16)));
+inline vq majority(vq a, vq b, vq c) { return (a & b) | (c & (a | b)); }
+inline vq odd(vq a, vq b, vq c) { return a ^ b ^ c; }
+constexpr int64_t kSlicedBins = 8;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -95,6 +109,11 @@ inline vf vsqrt(vf v) {
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/planes.inl"
+#include "kernels/histogram/bit_planes.inl"
+#include "kernels/histogram/increments.inl"
+#include "kernels/histogram/driver.inl"
+#include "kernels/histogram/belharbi.inl"
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // The kernel table: one pointer per operation, filled once per instruction set.
 #pragma once
 #include "kernels/dense_crf/jobs.h"
+#include "kernels/histogram/jobs.h"
 #include "kernels/jobs.h"
 #include "kernels/knn/jobs.h"
 
@@ -73,6 +74,14 @@ struct KernelTable {
   double (*js_row_sum)(const float* p, const float* others, int64_t pitch, int64_t n);
   void (*js_shares)(const HistRows&, int64_t row, double* shares);
   double (*js_exact)(const double* p, const double* q, int64_t dim, int64_t channels, const double* weights);
+  // Adds rows [y0, y1) of one image to counts [dim].
+  int64_t (*histogram_scratch)(const HistogramJob&);
+  void (*histogram_rows)(const HistogramJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
+  // Rows [y0, y1) saturated and resized across; rows of the small image; then its values, added to counts [3, 256].
+  int64_t (*belharbi_scratch)(const BelharbiJob&);
+  void (*belharbi_across)(const BelharbiJob&, int64_t y0, int64_t y1, float* scratch);
+  void (*belharbi_along)(const BelharbiJob&, int64_t y0, int64_t y1);
+  void (*belharbi_count)(const BelharbiJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

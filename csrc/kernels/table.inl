@@ -12,4 +12,5 @@ const KernelTable table = {
     knn_pack_points, knn_pack_group, knn_hits, knn_point_distances, knn_nearest_point, knn_distance,
     knn_divergence,
     knn_divergence_error, js_row_sum, js_shares, js_exact,
+    histogram_scratch, histogram_rows, belharbi_scratch, belharbi_across, belharbi_along, belharbi_count,
 };

@@ -3,8 +3,8 @@
 from .color_histogram import color_histogram
 from .dense_crf import CrfLattice, dense_crf
 from .edges import edge_map, edge_weighted
-from .js_divergence import js_divergence
 from .histogram_spec import HistogramSpec
+from .js_divergence import js_divergence
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_cost import region_clicks, region_seconds
 from .region_crf import region_crf

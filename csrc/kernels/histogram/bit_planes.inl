@@ -2,7 +2,7 @@
 // these, and the set bits of all its products are added by carry-save adders (Harley-Seal).
 
 constexpr int64_t kWordPixels = 64 * static_cast<int64_t>(sizeof(vq) / 8);  // pixels of a vector of bits
-constexpr int64_t kGroup = 16;                                               // vectors that one carry chain adds
+constexpr int64_t kPixelGroup = 16;                                               // vectors that one carry chain adds
 constexpr int64_t kCarries = 4;                                              // of weight 1, 2, 4, 8
 constexpr int64_t kLowBits = 2;
 
@@ -13,9 +13,9 @@ struct SlicedBin {
 };
 
 struct SlicedScratch {
-  vq bits[8][kGroup];
-  vq high[32][kGroup];
-  vq low[1 << kLowBits][kGroup];
+  vq bits[8][kPixelGroup];
+  vq high[32][kPixelGroup];
+  vq low[1 << kLowBits][kPixelGroup];
 };
 
 inline int64_t set_bits(vq v) {
@@ -33,8 +33,8 @@ inline vq add_carry(vq* sum, vq a, vq b) {
 }
 
 // products[i] = every product of the `n` bits, each as it is or inverted: bit j of i says which, the last bit first.
-inline void products_of(const vq (*bits)[kGroup], int64_t n, vq (*products)[kGroup]) {
-  for (int64_t w = 0; w < kGroup; ++w) {
+inline void products_of(const vq (*bits)[kPixelGroup], int64_t n, vq (*products)[kPixelGroup]) {
+  for (int64_t w = 0; w < kPixelGroup; ++w) {
     products[0][w] = ~vq{};
     for (int64_t bit = 0, have = 1; bit < n; ++bit, have *= 2) {
       for (int64_t i = have - 1; i >= 0; --i) {
@@ -46,10 +46,10 @@ inline void products_of(const vq (*bits)[kGroup], int64_t n, vq (*products)[kGro
   }
 }
 
-// kGroup vectors of pixels of one plane, whose bytes are bins shifted up to the top of the byte.
+// kPixelGroup vectors of pixels of one plane, whose bytes are bins shifted up to the top of the byte.
 inline void count_sliced(const uint8_t* top, int64_t bins, int64_t n_bits, SlicedBin* out, SlicedScratch* scratch) {
   uint8_t moved[64];
-  for (int64_t word = 0; word < kGroup * kWordPixels / 64; ++word) {
+  for (int64_t word = 0; word < kPixelGroup * kWordPixels / 64; ++word) {
     std::memcpy(moved, top + 64 * word, sizeof moved);
     for (int64_t bit = 0; bit < n_bits; ++bit) {
       const uint64_t bits = top_bits(moved);

@@ -56,7 +56,7 @@ int64_t histogram_scratch(const HistogramJob& job) {
 // The bins of a plane in the top bits of its bytes, in place; then the counters of whole groups. `n` pixels and no
 // more count: what pads the last group is bin 0, and taken off again.
 inline void add_sliced(const HistogramJob& job, int64_t n, const HistogramScratch& s, uint64_t* padded) {
-  const int64_t n_bits = bits_of(job.bins), shift = 8 - n_bits, group = kGroup * kWordPixels;
+  const int64_t n_bits = bits_of(job.bins), shift = 8 - n_bits, group = kPixelGroup * kWordPixels;
   const int64_t whole = (n + group - 1) / group * group;
   *padded += static_cast<uint64_t>(whole - n);
   for (int64_t c = 0; c < 3; ++c) {

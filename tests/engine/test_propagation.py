@@ -477,7 +477,9 @@ def test_sigkill_at_random_moments_loses_and_changes_nothing(pictures, tmp_path,
         assert process.returncode in (0, -signal.SIGKILL), error.decode()
         kills += 1
         now = {
-            p.relative_to(out): p.read_bytes() for kind in ("histograms", "mask_parts") for p in (out / kind).glob("part-*.parquet")
+            p.relative_to(out): p.read_bytes()
+            for kind in ("histograms", "mask_parts")
+            for p in (out / kind).glob("part-*.parquet")
         }
         assert done_before.items() <= now.items()  # what was reported done stays as it is
         done_before = now

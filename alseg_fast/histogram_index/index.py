@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..checks import check_choice, check_threads
 from ..errors import RangeError, ShapeError
 from . import search as searching
-from .changes import add_rows, merge_class, remove_rows
+from .changes import TAIL_ROWS, add_rows, merge_class, remove_rows
 from .id_checks import check_found, check_new, name_id
 from .ids import take_ids
 from .inputs import (
@@ -225,6 +226,9 @@ class HistogramIndex:
                 return
             check_new(name, column, state)
             self._state = add_rows(state, settings, column, array, known, codes)
+            del column
+            if len(array) >= TAIL_ROWS:
+                pa.default_memory_pool().release_unused()  # what looking for repeated ids took
 
     def remove(self, ids: Any) -> None:
         """Remove rows; all of them or, with an error, none. Their memory is freed by `optimize` and by `save`, by the

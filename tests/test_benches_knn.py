@@ -1,4 +1,4 @@
-"""The benchmark of nearest histograms runs at tiny sizes, its peers are right, and its gate closes. No time is asserted."""
+"""The benchmark of nearest histograms at tiny sizes: its peers are right, its gate closes. No time is asserted."""
 
 from __future__ import annotations
 

@@ -8,8 +8,10 @@ from .errors import AlsegError as AlsegError
 from .histogram_index import HistogramIndex as HistogramIndex
 from .histogram_index import SearchResult as SearchResult
 from .ops import CrfLattice as CrfLattice
+from .ops import HistogramSpec as HistogramSpec
 from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout
+from .ops import color_histogram as color_histogram
 from .ops import decode_regions as decode_regions
 from .ops import decode_rle as decode_rle
 from .ops import dense_crf as dense_crf
@@ -23,6 +25,9 @@ from .ops import region_crf as region_crf
 from .ops import region_impurity as region_impurity
 from .ops import slic as slic
 from .ops import uncertainty as uncertainty
+from .propagation import MaskOptions as MaskOptions
+from .propagation import Propagation as Propagation
+from .propagation import propagate as propagate
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions
 from .stages.oracle import OracleLabels as OracleLabels

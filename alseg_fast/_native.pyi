@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'js_channel_sums', 'js_knn', 'js_rerank', 'nearest_centroid', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
+__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'belharbi_histogram', 'color_histogram', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'js_channel_sums', 'js_knn', 'js_rerank', 'nearest_centroid', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
 class CrfLattice:
     """
     What a dense CRF knows of its image; see kernels/dense_crf.
@@ -33,6 +33,14 @@ def available_cpus() -> int:
 def available_levels() -> list[str]:
     """
     Instruction-set levels this CPU can run, worst first.
+    """
+def belharbi_histogram(image: numpy.ndarray, out_width: typing.SupportsInt | typing.SupportsIndex, first_x: numpy.ndarray, weight_x: numpy.ndarray, first_y: numpy.ndarray, weight_y: numpy.ndarray, gaussian: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], shares: numpy.ndarray, num_threads: typing.SupportsInt | typing.SupportsIndex, counts: typing.Any) -> None:
+    """
+    Fill `counts`; see kernels/belharbi_histogram/native_cpu.py.
+    """
+def color_histogram(images: collections.abc.Sequence[numpy.ndarray], masks: typing.Any, space: typing.SupportsInt | typing.SupportsIndex, bins: typing.SupportsInt | typing.SupportsIndex, joint: bool, to_xyz: typing.Any, roots: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, counts: typing.Any) -> None:
+    """
+    Fill `counts`; see kernels/color_histogram/native_cpu.py.
     """
 def current_cpu() -> int:
     """

@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -28,13 +28,15 @@ from .runtimes.spec import ModelSpec
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.fetch import fetch_bytes
+from .stages.histogram import parse_histogram
 from .stages.pool import Pool, open_pool
 from .stages.region_cache import RegionCache
 from .stages.region_rows import regions_table
 from .stages.regions import parse_regions
+from .stages.run_layout import HISTOGRAM, histogram_field
 from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
 from .stages.store import SHARD_SIZE, RunSummary, RunWriter
-from .types import MC_MEASURES, MEASURES, NO_REGIONS
+from .types import MC_MEASURES, MEASURES, NO_HISTOGRAM, NO_REGIONS
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
 
 log = logging.getLogger("alseg")
@@ -56,6 +58,7 @@ class ScoreResult:
         maps: measure -> [h, w] uint8 heatmap, "labels" -> [H, W] class ids; empty unless asked for.
         width, height: of the picture, upright, in pixels.
         regions: columns of a RUN's regions, [S] each (class_fraction [S, L]); empty unless asked for.
+        histogram: [D] colour histogram, or None unless asked for.
     """
 
     ok: bool
@@ -67,6 +70,7 @@ class ScoreResult:
     stage: str | None = None
     error: str | None = None
     regions: dict[str, Any] = field(default_factory=dict)
+    histogram: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,9 @@ class Scorer:
             also score the regions of each picture. They are cut at the resolution of the scores, see `score_size`.
         crf: also the class and entropy of every region after a mean field over neighbouring regions.
         region_cache: directory in which superpixels are kept for later runs on the same pictures.
+        histogram: "none", or the colour histogram to add to the scores: "rgb:32", "hsv:16", "lab:8:joint",
+            "belharbi" (see ``alseg.HistogramSpec``); always of the picture at its own size, whatever the model sees.
+        histogram_dtype: "float16" or "float32".
     Raises:
         ModelError, UsageError, BackendError: the message says which argument and what to do.
     """
@@ -125,6 +132,8 @@ class Scorer:
         regions: str = NO_REGIONS,
         crf: bool = False,
         region_cache: str | os.PathLike[str] | None = None,
+        histogram: str = NO_HISTOGRAM,
+        histogram_dtype: str = "float16",
     ) -> None:
         name = "Scorer"
         chosen = check_subset(name, "measures", measures, MEASURES)
@@ -141,6 +150,7 @@ class Scorer:
         if plan is None and (crf or region_cache is not None):
             raise UsageError(f"{name}: crf and region_cache need regions; got regions={regions!r}. Use 'slic:400'.")
         self._plan = plan
+        self._histogram = parse_histogram(histogram, histogram_dtype)
         self._region_cache = None if region_cache is None else RegionCache(region_cache)
         self._options = options or ModelOptions()
         cpus = environment.available_cpus()
@@ -161,6 +171,8 @@ class Scorer:
             mc_passes=self.spec.n_passes if mc_passes is None else mc_passes,
             regions=NO_REGIONS if plan is None else str(plan),
             crf=bool(crf),
+            histogram=NO_HISTOGRAM if self._histogram is None else str(self._histogram.spec),
+            histogram_dtype=histogram_dtype,
         )
         self._check_model()
         if self.device != "cpu":
@@ -258,6 +270,7 @@ class Scorer:
             },
             classes=self.classes,
             measures=config.measures,
+            score_schema_extra=self._extra_columns(),
             map_ranges={m: measure_range(m, self.spec) for m in config.measures},
             versions=versions(),
             shard_size=shard_size,
@@ -269,15 +282,65 @@ class Scorer:
         return self._run(writer, config, remote, storage_options, progress, on_start)
 
     def _identity(self, config: ScoreConfig) -> dict[str, Any]:
-        return {**asdict(config), "measures": list(config.measures)}
+        identity = {**asdict(config), "measures": list(config.measures)}
+        if self._histogram is None:  # as RUNs say it that were made before there were histograms
+            del identity["histogram"], identity["histogram_dtype"]
+        return identity
 
-    def _stages(self, config: ScoreConfig, clock: Clock, before: list[Stage]) -> list[Stage]:
+    def _extra_columns(self) -> list[Any]:
+        if self._histogram is None:
+            return []
+        spec = self._histogram.spec
+        return [histogram_field(str(spec), spec.dim, self._histogram.dtype)]
+
+    def reduce_pool(
+        self,
+        rows: Iterable[tuple[str, str, int | None, int | None]],
+        make_reducer: Callable[[], Any],
+        *,
+        remote: bool = False,
+        storage_options: dict[str, Any] | None = None,
+    ) -> Generator[Picture, None, None]:
+        """Run the model on pictures and reduce the logits in another way than to scores.
+
+        Args:
+            rows: image_id, uri, offset, size, as a pool has them; read in a thread of its own.
+            make_reducer: called once a thread; its `reduce` is called as that of `stages.score.Reducer`.
+            remote: whether the uris lead over a network.
+        Yields: the pictures in order, `scored` what the reducer gave, or `failure` set.
+        """
+
+        def fetch(_: None, batch: Batch) -> Batch:
+            for picture in batch.pictures:
+                _fetch(picture, storage_options)
+            return batch
+
+        def batches() -> Iterator[Batch]:
+            pictures: list[Picture] = []
+            for row in rows:
+                pictures.append(Picture(row))
+                if len(pictures) == self.config.batch_size:
+                    yield Batch(pictures)
+                    pictures = []
+            if pictures:
+                yield Batch(pictures)
+
+        fetchers = _REMOTE_FETCHERS if remote else 1
+        stages = self._stages(self.config, Clock(), [Stage("fetch", fetch, fetchers)], make_reducer)
+        in_flight = max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0)
+        with closing(run_ordered(batches(), stages, in_flight=in_flight)) as results:
+            for batch in results:
+                yield from batch.pictures
+
+    def _stages(
+        self, config: ScoreConfig, clock: Clock, before: list[Stage], make_reducer: Callable[[], Any] = lambda: None
+    ) -> list[Stage]:
         """On a CPU one thread takes a picture all the way; with an accelerator decoding runs ahead of it."""
 
         seats = Seats()
 
         def worker() -> Worker:
-            return Worker(self._model, config, clock, self._gate, seats, self._region_cache)
+            return Worker(self._model, config, clock, self._gate, seats, self._region_cache, make_reducer())
 
         if self.device == "cpu":
             return [*before, Stage("score", Worker.run, self.workers, worker)]
@@ -420,6 +483,7 @@ def _collect(
             "height": picture.height,
             "phash": picture.phash,
             **picture.scored.values,
+            **({} if picture.histogram is None else {HISTOGRAM: picture.histogram}),
         }
     )
 
@@ -458,6 +522,7 @@ def _result_of(picture: Picture) -> ScoreResult:
         picture.height,
         picture.phash,
         regions=scored.regions,
+        histogram=picture.histogram,
     )
 
 

@@ -16,6 +16,7 @@ MEASURES = SINGLE_PASS_MEASURES + MC_MEASURES
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities", "cam")
 REDUCTIONS = ("mean", "max", "top")
 NO_REGIONS = "none"
+NO_HISTOGRAM = "none"
 
 
 @dataclass(frozen=True)

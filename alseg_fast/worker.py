@@ -17,11 +17,12 @@ from .runtimes.onnx import OnnxModel
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
 from .stages.fingerprint import phash
+from .stages.histogram import parse_histogram
 from .stages.prepare import Placement, decode_at_least, fill, place
 from .stages.region_cache import RegionCache
 from .stages.regions import PictureRegions, cut, parse_regions
-from .stages.score import Reducer, ScoredImage
-from .types import NO_REGIONS
+from .stages.score import Reducer
+from .types import NO_HISTOGRAM, NO_REGIONS
 
 STAGES = ("fetch", "decode", "infer", "score", "write")
 
@@ -39,6 +40,8 @@ class ScoreConfig:
     mc_passes: int = 1
     regions: str = NO_REGIONS
     crf: bool = False
+    histogram: str = NO_HISTOGRAM
+    histogram_dtype: str = "float16"
 
 
 @dataclass
@@ -56,9 +59,10 @@ class Picture:
     width: int = 0
     height: int = 0
     phash: int = 0
+    histogram: NDArray[Any] | None = None
     placement: Placement | None = None
     regions: PictureRegions | None = None
-    scored: ScoredImage | None = None
+    scored: Any = None  # what the worker's reducer made of the logits, a ScoredImage unless it was given another
 
     def fail(self, stage: str, error: BaseException) -> None:
         self.failure = (stage, " ".join(str(error).split()) or type(error).__name__)
@@ -83,7 +87,7 @@ class Clock:
     _ALWAYS, _EVERY = 16, 8
 
     def __init__(self) -> None:
-        names = ("fetch", "decode", "prepare", "regions", "infer", "reduce", "write")
+        names = ("fetch", "decode", "prepare", "histogram", "regions", "infer", "reduce", "write")
         self.seconds = dict.fromkeys(names, 0.0)
         self._calls = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
@@ -141,7 +145,9 @@ class Worker:
         gate: MemoryGate,
         seats: Seats,
         region_cache: RegionCache | None = None,
+        reducer: Any = None,
     ) -> None:
+        """Args: reducer: makes `Picture.scored` of the logits, called as `Reducer.reduce` is; None: a Reducer."""
         self._seats, self._seat = seats, seats.join()
         self._model, self._config = model, config
         self._clock, self._gate = clock, gate
@@ -149,10 +155,12 @@ class Worker:
         self._runner = model.runner()
         self._buffer = DecodeBuffer()
         self._plan, self._region_cache = parse_regions(config.regions), region_cache
+        self._histogram = parse_histogram(config.histogram, config.histogram_dtype)
+        self._whole = DecodeBuffer()  # for histograms of pictures that the model wants smaller
         # Regions of the picture's own size need all its pixels.
         at_own_size = self._plan is not None and config.score_size == "image"
         self._min_size = None if at_own_size else decode_at_least(model.spec)
-        self._reducer = Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
+        self._reducer = reducer or Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
 
     def prepare(self, batch: Batch, *, own_memory: bool = False) -> Batch:
         """Decode every picture and write it into its slot of an input tensor.
@@ -169,12 +177,15 @@ class Worker:
                 self._decode_into(picture, batch, own_memory)
             except (DataError, MemoryError) as error:
                 picture.fail("decode", error)
+            except AlsegError as error:
+                picture.fail("score", error)
         return batch
 
     def _decode_into(self, picture: Picture, batch: Batch, own_memory: bool) -> None:
         source = picture.source
         with self._gate.hold(peak_bytes(source) if isinstance(source, bytes) else 0):
             with self._clock.stage("decode"):
+                decoded = None
                 if isinstance(source, np.ndarray):
                     image = source
                     picture.height, picture.width = image.shape[:2]
@@ -189,6 +200,14 @@ class Worker:
                     image = decoded.image
                     picture.width, picture.height = decoded.width, decoded.height
                 picture.source = None
+            if self._histogram is not None:
+                with self._clock.stage("histogram"):
+                    if decoded is None:
+                        picture.histogram = self._histogram.of_array(image)
+                    else:
+                        assert isinstance(source, bytes)
+                        limit = self._config.max_pixels
+                        picture.histogram = self._histogram.of_bytes(source, decoded, limit, self._whole)
             with self._clock.stage("prepare"):
                 picture.phash = phash(image)
                 picture.placement = place(self._spec, picture.width, picture.height)

@@ -24,6 +24,8 @@ void register_slic(py::module_& m);
 void register_dense_crf(py::module_& m);
 void register_js_knn(py::module_& m);
 void register_histogram_sets(py::module_& m);
+void register_histogram(py::module_& m);
+void register_belharbi_histogram(py::module_& m);
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled kernels of alseg_fast. Private: call the functions of alseg_fast instead.";
@@ -50,4 +52,6 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   register_dense_crf(m);
   register_js_knn(m);
   register_histogram_sets(m);
+  register_histogram(m);
+  register_belharbi_histogram(m);
 }

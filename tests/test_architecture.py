@@ -22,7 +22,8 @@ LAYERS = (
     ("seats",),
     ("worker", "pipeline"),
     ("engine",),
-    ("reporting", "indexing"),
+    ("reporting", "histogram_pass", "mask_pass"),
+    ("indexing", "propagation"),
     ("demo",),
     ("benches",),
     ("cli",),
@@ -32,7 +33,7 @@ LAYERS = (
 STAGES = (
     ("codecs", "readers"),
     ("fetch", "pool", "decode"),
-    ("prepare", "fingerprint", "region_cache"),
+    ("prepare", "fingerprint", "region_cache", "histogram"),
     ("regions",),
     ("region_columns",),
     ("score",),
@@ -42,6 +43,11 @@ STAGES = (
     ("select_options", "strategies", "batch", "budget", "masks", "bought"),
     ("exclusions", "never_buy", "region_candidates", "pixel_values", "pixel_select"),
     ("selection_plan", "selection_facts", "select", "oracle"),
+    ("propagate_options",),
+    ("propagate_gate", "propagate_inputs", "propagate_histograms"),
+    ("propagate_state",),
+    ("propagate_class", "propagate_pairs"),
+    ("propagate_report", "pseudo_masks", "mask_files", "propagate_files"),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
 # Libraries that are imported at module level only where no other module is reached without them: the files of a

@@ -10,6 +10,7 @@ from typing import Any
 from .arguments import add_model_options, model_options
 from .output import Result, columns
 
+_SHOWN = ("measures", "histogram")  # of the config, in lines of their own
 _EXAMPLES = 5
 _CLASSES = 20
 
@@ -96,6 +97,7 @@ def _run(path: str) -> Result:
         "classes": opened.classes,
         "measures": opened.measures,
         "regions": opened.region_count,
+        "histogram": opened.histogram,
         "config": info["config"],
         "timings": info.get("timings", {}),
         "failures": [{"stage": s, "error": e, "images": n} for (s, e), n in reasons.most_common()],
@@ -107,10 +109,11 @@ def _run(path: str) -> Result:
         ("rows", f"{counts['rows']:,}"),
         ("failures", f"{counts['failures']:,}"),
         *([("regions", f"{opened.region_count:,}")] if opened.has_regions else []),
+        *([("histogram", opened.histogram)] if opened.histogram else []),
         ("model", f"{info['model']['path']} (sha256 {info['model']['sha256'][:12]})"),
         ("classes", f"{len(opened.classes)}: {', '.join(opened.classes)}"),
         ("measures", ", ".join(opened.measures)),
-        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items()) if key != "measures"),
+        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items()) if key not in _SHOWN),
     ]
     text = columns(rows)
     if reasons:

@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region-cache", metavar="DIR", default=None, help="keep superpixels here, for later runs on the same pictures"
     )
+    parser.add_argument(
+        "--histogram",
+        default="none",
+        metavar="SPEC",
+        help="also store a colour histogram an image, of its own size: rgb:32, hsv:16, lab:8:joint, belharbi, or none",
+    )
+    parser.add_argument("--histogram-dtype", choices=("float16", "float32"), default="float16", help="of the column")
     parser.add_argument("--maps", action="store_true", help="also write heatmaps and label maps as PNG")
     parser.add_argument("--score-size", choices=("input", "image"), default="input", help="resolution of the measures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:I")
@@ -63,6 +70,8 @@ def run(arguments: argparse.Namespace) -> Result:
         regions=arguments.regions,
         crf=arguments.crf,
         region_cache=arguments.region_cache,
+        histogram=arguments.histogram,
+        histogram_dtype=arguments.histogram_dtype,
     )
     with Progress("score") as progress:
         summary = scorer.score_pool(

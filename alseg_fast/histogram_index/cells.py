@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.js_knn.common import Cells, embed
+from ..kernels.nearest_centroid import nearest_centroid
 from .inputs import BLOCK_ROWS, channel_scale
 
 CELLS_FROM = 4096
@@ -47,8 +48,6 @@ def make_cells(
         take: numbers of rows -> [m, D] their histograms; called for a few thousand rows at a time.
         weights: [C] of the embedding, sum 1.
     """
-    from ..kernels.nearest_centroid import nearest_centroid
-
     channels = len(weights)
     rng = np.random.default_rng(seed)
     size = min(rows, MOST_SAMPLED, SAMPLED_PER_CELL * count)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.js_channel_sums import js_channel_sums
 from .cells import CELLS_FROM, cell_count
 from .ids import Ids
 from .inputs import Label, channel_scale
@@ -16,7 +17,7 @@ from .settings import Settings
 from .state import ClassRows, Found, State
 
 TAIL_ROWS = CELLS_FROM
-"""Below so many rows a block without cells is the tail of its class, which later rows join."""
+"""A block of fewer rows is the tail of its class, which later rows join."""
 MOST_BLOCKS = 64
 """Blocks a class may have; one more, and all but the largest are merged: every block costs a search its own start."""
 _WEIGHT_SAMPLE = 512  # rows for the weights that cells are made in; only the speed of a search depends on them
@@ -42,7 +43,7 @@ def add_rows(
 def _appended(parts: tuple[Part, ...], source: Source, ids: Ids, settings: Settings) -> list[Part]:
     """The parts of a class with the rows of the source: in a block of their own, or joined to the tail."""
     kept = [p for p in parts if p.count]
-    tail = next((p for p in kept if _is_tail(p)), None)
+    tail = next((p for p in kept if len(p.rows) < TAIL_ROWS), None)
     if tail is None or len(source) >= TAIL_ROWS:
         kept.append(Part(build_rows(source, ids, settings.cells, _cell_weights(source, settings), settings.seed)))
     else:
@@ -53,10 +54,6 @@ def _appended(parts: tuple[Part, ...], source: Source, ids: Ids, settings: Setti
         largest = max(kept, key=lambda p: p.count)
         kept = [largest, _merged([p for p in kept if p is not largest], settings)]
     return kept
-
-
-def _is_tail(part: Part) -> bool:
-    return part.rows.cells is None and len(part.rows) < TAIL_ROWS
 
 
 def _merged(parts: list[Part], settings: Settings, more: Rows | None = None) -> Part:
@@ -71,8 +68,6 @@ def _merged(parts: list[Part], settings: Settings, more: Rows | None = None) -> 
 
 def _cell_weights(source: Source, settings: Settings) -> NDArray[np.float64]:
     """[C] sum 1: the weights of the embedding that cells are made in, close to those of the searches."""
-    from ..kernels.js_channel_sums import js_channel_sums
-
     weights = settings.fixed_weights()
     if settings.published and cell_count(len(source), settings.cells):
         rng = np.random.default_rng(settings.seed)

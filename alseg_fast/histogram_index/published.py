@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.js_channel_sums import js_channel_sums
 from .rows import Part, Source
 
 
@@ -23,8 +24,6 @@ def channel_sums(
         most: rows up to which every pair counts. A larger class is represented by so many of its rows, drawn without
             replacement, and the sum over their pairs is scaled up to all pairs: a declared approximation.
     """
-    from ..kernels.js_channel_sums import js_channel_sums
-
     living = [part.living() for part in parts]
     total = sum(len(rows) for rows in living)
     if total < 2:
@@ -32,7 +31,7 @@ def channel_sums(
     order = np.argsort(np.concatenate([k[rows] for k, rows in zip(keys, living, strict=True)]), kind="stable")
     factor = 1.0
     if total > most:
-        order = np.sort(order[np.random.default_rng(seed).choice(total, most, replace=False)])
+        order = order[np.sort(np.random.default_rng(seed).choice(total, most, replace=False))]
         factor = total * (total - 1) / (most * (most - 1))
     arrays = [part.rows.hist for part in parts]
     source = Source(arrays, living, channels, arrays[0].dtype, stored=True)

@@ -172,10 +172,12 @@ def read_table(directory: Path, file: File, *, mmap: bool, verify: bool) -> pa.R
             raise damaged(path, "one record batch expected")
         batch = reader.get_batch(0)
         batch.validate(full=False)
-        for column in batch.columns:
-            if pa.types.is_large_string(column.type):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name == "id" and pa.types.is_large_string(column.type):
                 column.validate(full=True)  # offsets of a damaged file may lead anywhere
-    except pa.ArrowException as exc:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:  # Arrow gives what it cannot parse as any of these
         raise damaged(path, " ".join(str(exc).split())) from exc
     return batch
 

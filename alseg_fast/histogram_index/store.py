@@ -70,6 +70,7 @@ def save_index(
         described = json.dumps(dict(info), allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise IndexFileError(f"info cannot be saved as JSON, {directory}: {exc}; use text, numbers and lists") from exc
+    _check_directory(directory)  # before the lock leaves a file in a foreign directory
     with _only_writer(directory):
         before = _check_directory(directory)
         known: Mapping[Rows, Segment] = {}

@@ -1,7 +1,9 @@
 """Public functions, one file per operation: docstring, checks, then the operation's registry."""
 
+from .color_histogram import color_histogram
 from .dense_crf import CrfLattice, dense_crf
 from .edges import edge_map, edge_weighted
+from .histogram_spec import HistogramSpec
 from .js_divergence import js_divergence
 from .published import belharbi_entropy, belharbi_mc_dropout
 from .region_cost import region_clicks, region_seconds
@@ -16,8 +18,10 @@ from .uncertainty import uncertainty
 
 __all__ = [
     "CrfLattice",
+    "HistogramSpec",
     "belharbi_entropy",
     "belharbi_mc_dropout",
+    "color_histogram",
     "decode_regions",
     "decode_rle",
     "dense_crf",

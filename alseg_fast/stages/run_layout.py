@@ -23,6 +23,7 @@ FAILURES = "failures"
 TIMINGS = "timings"
 MAPS = "maps"
 LABELS = "labels"
+HISTOGRAM = "histogram"  # column of the scores
 MAPS_TEMP = ".tmp"  # under maps/: one place to look for left-overs, whatever the size of the pool
 PART_KINDS = (SCORES, REGIONS, FAILURES)
 FAILURE_STAGES = ("fetch", "decode", "infer", "score", "write")
@@ -76,6 +77,13 @@ def scores_schema(measures: Sequence[str], extra: Sequence[pa.Field] = ()) -> pa
         fields.append(field(f"class_{measure}", pa.list_(pa.float32()), unit))
     fields.append(field("phash", pa.uint64(), "perceptual hash, 64 bits"))
     return pa.schema([*fields, *extra])
+
+
+def histogram_field(spec: str, dim: int, dtype: str) -> pa.Field:
+    """The column `histogram` of the scores: [dim] "float16" or "float32" an image; see ``alseg.color_histogram``."""
+    kind = pa.list_(pa.float16() if dtype == "float16" else pa.float32(), dim)
+    unit = f"share of the pixels in each bin, {spec}"
+    return pa.field(HISTOGRAM, kind, nullable=False, metadata={"unit": unit})
 
 
 def regions_schema(measures: Sequence[str], *, crf: bool = False) -> pa.Schema:

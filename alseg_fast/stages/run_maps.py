@@ -8,7 +8,7 @@ import errno
 import os
 from pathlib import Path
 
-from ..atomic import KEEPS_PARTS, make_directory, sync_directory, temp_name
+from ..atomic import KEEPS_PARTS, make_directory, remove_leftovers, sync_directory, temp_name
 from ..errors import DataError, RunError
 from . import run_layout as layout
 
@@ -16,23 +16,31 @@ from . import run_layout as layout
 _ONE_IMAGE_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL})
 
 
-class MapFiles:
-    """The maps of one RUN. `write` may be called from any thread, also during `sync`."""
+class PngFiles:
+    """PNG files somewhere below one directory. `write` may be called from any thread, also during `sync`.
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        self._temporary = run / layout.MAPS / layout.MAPS_TEMP
+    Args:
+        root: directories from here down to the files are made durable with them.
+        folder: below `root`; its .tmp, on the same file system, has the files while they are written.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._root = root
+        self._temporary = folder / layout.MAPS_TEMP
         self._ready = False
         self._unsynced: collections.deque[Path] = collections.deque()
 
-    def write(self, measure: str, image_id: str, png: bytes) -> None:
-        """Write RUN/maps/<measure>/<image_id>.png by way of maps/.tmp, which is on the same file system.
+    def clean(self) -> None:
+        """Remove what dead writers left in .tmp."""
+        remove_leftovers(self._temporary)
+
+    def write(self, final: Path, image_id: str, png: bytes) -> None:
+        """Write the file of an image.
 
         Raises:
             DataError: this image_id cannot be a file name.
             RunError: the disk is full or cannot be written.
         """
-        final = layout.map_path(self._run, measure, image_id)
         if not self._ready:
             make_directory(self._temporary)
             self._ready = True
@@ -78,6 +86,17 @@ class MapFiles:
             folder = path.parent
             while folder not in found:
                 found.add(folder)
-                if folder != self._run:
+                if folder != self._root:
                     folder = folder.parent
         return found
+
+
+class MapFiles(PngFiles):
+    """The maps of one RUN."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run, run / layout.MAPS)
+
+    def write_map(self, measure: str, image_id: str, png: bytes) -> None:
+        """Write RUN/maps/<measure>/<image_id>.png; raises as `write`."""
+        self.write(layout.map_path(self._root, measure, image_id), image_id, png)

@@ -165,6 +165,12 @@ class Run:
             raise UsageError(f"scores of {self.path} have no column {', '.join(unknown)}; there are {have}")
         return self._read_batches(names)
 
+    @property
+    def histogram(self) -> str | None:
+        """What the column `histogram` of the scores holds, as `HistogramSpec.parse` takes it; None: there is none."""
+        spec: str | None = self.info["config"].get("histogram")
+        return spec
+
     @cached_property
     def has_regions(self) -> bool:
         """Whether the RUN was scored with regions."""

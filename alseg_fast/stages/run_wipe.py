@@ -41,13 +41,14 @@ def wipe_run(run: Path) -> None:
     try:
         (run / layout.SUCCESS).unlink(missing_ok=True)
         for name, pattern in _OURS.items():
-            _wipe_tree(run / name, pattern, deep=name == layout.MAPS)
+            wipe_tree(run / name, pattern, deep=name == layout.MAPS)
         (run / layout.POOL_ARROW).unlink(missing_ok=True)
     except OSError as exc:
         raise RunError(f"cannot overwrite {run}: {exc}; choose another --out") from exc
 
 
-def _wipe_tree(directory: Path, pattern: re.Pattern[str], *, deep: bool) -> None:
+def wipe_tree(directory: Path, pattern: re.Pattern[str], *, deep: bool) -> None:
+    """Delete the files of a directory whose name the pattern finds, `deep` those below it too."""
     for folder, folders, files in os.walk(directory, topdown=False):
         if folder != str(directory) and not deep:
             continue

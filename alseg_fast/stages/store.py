@@ -244,7 +244,7 @@ class RunWriter:
         if measure != layout.LABELS and measure not in self.info["measures"]:
             have = ", ".join([layout.LABELS, *self.info["measures"]])
             raise UsageError(f"write_map: measure must be one of {have}; got {measure}.")
-        self._maps.write(measure, image_id, png)
+        self._maps.write_map(measure, image_id, png)
 
     def finish(self, timings: Mapping[str, Any] | None = None) -> RunSummary:
         """Bring run.json up to date and, if the parts of all processes are there, write _SUCCESS. Repeatable.

@@ -50,6 +50,36 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+// kLanes bytes as integers, and back (the low bytes).
+inline vi load_lanes(const uint8_t* p) {
+  return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline void store_lanes(uint8_t* p, vi v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)v));
+}
+
+// 1 / x of a normal number, to 2e-7 of it.
+inline vf about_inverse(vf x) {
+  const vf first = (vf)_mm512_rcp14_ps((__m512)x);
+  return first + first * (1.0f - x * first);
+}
+// The bits of 64 bytes, from the top one down.
+class ByteBits {
+ public:
+  explicit ByteBits(const uint8_t* p) : bytes_(_mm512_loadu_si512(p)) {}
+  uint64_t next() {
+    const uint64_t bits = _mm512_movepi8_mask(bytes_);
+    bytes_ = _mm512_add_epi8(bytes_, bytes_);
+    return bits;
+  }
+
+ private:
+  __m512i bytes_;
+};
+typedef uint64_t vq __attribute__((vector_size(64)));
+inline vq majority(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0xe8); }
+inline vq odd(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
+constexpr int64_t kSlicedBins = 128;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -77,6 +107,11 @@ inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/planes.inl"
+#include "kernels/histogram/bit_planes.inl"
+#include "kernels/histogram/increments.inl"
+#include "kernels/histogram/driver.inl"
+#include "kernels/histogram/belharbi.inl"
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // The kernel table: one pointer per operation, filled once per instruction set.
 #pragma once
 #include "kernels/dense_crf/jobs.h"
+#include "kernels/histogram/jobs.h"
 #include "kernels/jobs.h"
 #include "kernels/knn/jobs.h"
 
@@ -63,6 +64,8 @@ struct KernelTable {
                          float* group);
   int (*knn_hits)(const float* panel, const float* group, int64_t dim, int64_t n_rows, const float* least,
                   KnnHit* hits);
+  int (*knn_row_hits)(const HistRows&, int64_t first, int64_t n, const double* weights, const float* embedded,
+                      const int32_t* which, int64_t n_queries, const float* least, float* scratch, KnnHit* hits);
   void (*knn_point_distances)(const float* panel, const float* group, int64_t dim, int64_t n_rows, int64_t n_queries,
                               int64_t pitch, float* distances);
   void (*knn_nearest_point)(const float* panels, const float* group, int64_t dim, const float* norms,
@@ -73,6 +76,14 @@ struct KernelTable {
   double (*js_row_sum)(const float* p, const float* others, int64_t pitch, int64_t n);
   void (*js_shares)(const HistRows&, int64_t row, double* shares);
   double (*js_exact)(const double* p, const double* q, int64_t dim, int64_t channels, const double* weights);
+  // Adds rows [y0, y1) of one image to counts [dim].
+  int64_t (*histogram_scratch)(const HistogramJob&);
+  void (*histogram_rows)(const HistogramJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
+  // Rows [y0, y1) saturated and resized across; rows of the small image; then its values, added to counts [3, 256].
+  int64_t (*belharbi_scratch)(const BelharbiJob&);
+  void (*belharbi_across)(const BelharbiJob&, int64_t y0, int64_t y1, float* scratch);
+  void (*belharbi_along)(const BelharbiJob&, int64_t y0, int64_t y1);
+  void (*belharbi_count)(const BelharbiJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

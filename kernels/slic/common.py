@@ -113,6 +113,16 @@ def lab_tables() -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
     return np.ascontiguousarray(to_xyz), np.rint(np.stack(parts, axis=1)).astype(np.int16)
 
 
+def lab_to_bytes(rgb: Ints) -> Ints:
+    """[..., 3] 0..255 RGB -> CIELAB as bytes: 2.55 L, a + 128, b + 128."""
+    to_xyz, roots = lab_tables()
+    total = (to_xyz[0][rgb[..., 0]] + to_xyz[1][rgb[..., 1]] + to_xyz[2][rgb[..., 2]]).astype(np.int64)
+    x, y, z = (roots[total >> shift & 8191].astype(np.int64) for shift in (8, 8 + FIELD_BITS, 8 + 2 * FIELD_BITS))
+    a = (x[..., 1] - y[..., 1] + (128 << A_BITS) + (1 << A_BITS - 1)) >> A_BITS
+    b = (y[..., 2] - z[..., 2] + (128 << B_BITS) + (1 << B_BITS - 1)) >> B_BITS
+    return np.stack([y[..., 0], a, b], axis=-1)
+
+
 def grid_for_mask(mask: NDArray[np.bool_], n_segments: int) -> int:
     """How many cells the whole grid needs for about `n_segments` of them to lie at least half inside the mask."""
     height, width = mask.shape

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .common import A_BITS, B_BITS, BLOCK, FIELD_BITS, FIRST_FARTHEST, MOST_COST, Ints, Plan, gain_of, lab_tables
+from .common import BLOCK, FIRST_FARTHEST, MOST_COST, Ints, Plan, gain_of, lab_to_bytes
 from .reference_merge import connect, merge_small
 
 
@@ -61,16 +61,11 @@ def _no_centres(n: int) -> Centres:
 
 
 def _to_planes(image: NDArray[np.uint8], lab: bool) -> Ints:
-    """CIELAB as bytes: 2.55 L, a + 128, b + 128; or the channels as they are."""
+    """CIELAB as bytes, or the channels as they are."""
     rgb = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.int64)
     if not lab:
         return rgb
-    to_xyz, roots = lab_tables()
-    total = (to_xyz[0][rgb[..., 0]] + to_xyz[1][rgb[..., 1]] + to_xyz[2][rgb[..., 2]]).astype(np.int64)
-    x, y, z = (roots[total >> shift & 8191].astype(np.int64) for shift in (8, 8 + FIELD_BITS, 8 + 2 * FIELD_BITS))
-    a = (x[..., 1] - y[..., 1] + (128 << A_BITS) + (1 << A_BITS - 1)) >> A_BITS
-    b = (y[..., 2] - z[..., 2] + (128 << B_BITS) + (1 << B_BITS - 1)) >> B_BITS
-    return np.stack([y[..., 0], a, b], axis=2)
+    return lab_to_bytes(rgb)
 
 
 def _blur(planes: Ints) -> Ints:

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from alseg_fast import atomic
 from alseg_fast.cli import main
-from alseg_fast.stages import atomic
 from support import build_model, draw_picture, write_pictures
 
-COMMANDS = ("demo", "inspect", "doctor", "score", "select", "report", "bench")
+COMMANDS = ("demo", "inspect", "doctor", "score", "select", "propagate", "report", "bench")
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ KILLS = 20
 def command(tiny_model, pool, out):
     code = (
         "import sys, alseg_fast as alseg\n"
-        "s = alseg.Scorer(sys.argv[1], measures=('entropy', 'margin'), workers=2, regions='slic:12')\n"
+        "s = alseg.Scorer(sys.argv[1], measures=('entropy', 'margin'), workers=2,\n"
+        "                 regions='slic:12', histogram='hsv:16')\n"
         "print('ready', flush=True)\n"
         "s.score_pool(sys.argv[2], sys.argv[3], maps=True, shard_size=3)\n"
     )

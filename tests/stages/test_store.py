@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alseg_fast import atomic
 from alseg_fast.errors import DataError, RunError, UsageError
-from alseg_fast.stages import atomic, run_finish, run_layout
+from alseg_fast.stages import run_finish, run_layout
 from alseg_fast.stages.run_pool import pool_digest
 from alseg_fast.stages.run_reader import count_run
 from alseg_fast.stages.store import RunWriter, open_run

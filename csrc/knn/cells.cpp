@@ -16,6 +16,8 @@ constexpr int64_t kStep = 48;           // queries of a task
 constexpr int64_t kFirstRows = 512;     // rows a query sees, at least, before cells are left out
 constexpr int64_t kMostRows = 16384;    // rows of a stretch
 constexpr int64_t kMostWants = 768;     // queries of a stretch
+constexpr int64_t kSlices = 32;          // of a cell
+constexpr int64_t kSliceRows = 32;       // a slice has a multiple of these
 constexpr float kStored = 1.0e-5f;      // error of the distances that cells come with
 
 uint64_t sort_key(float distance, int64_t cell) {  // orders by distance >= 0, then by cell
@@ -47,9 +49,9 @@ std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vec
   std::vector<int64_t> at(start.begin(), start.end() - 1);
   for (const auto& list : visits)
     for (const Visit& v : list) wants[static_cast<size_t>(at[static_cast<size_t>(v.cell)]++)] = v.want;
-  const auto earlier = [](const Want& a, const Want& b) {
-    if (a.first != b.first) return a.first < b.first;
-    return a.last != b.last ? a.last < b.last : a.query < b.query;
+  const auto rows = [](const Want& w) { return uint64_t(uint32_t(w.first)) << 32 | uint32_t(w.last); };
+  const auto earlier = [rows](const Want& a, const Want& b) {
+    return rows(a) < rows(b) || (rows(a) == rows(b) && a.query < b.query);
   };
   std::vector<Stretch> list;
   for (size_t c = 0; c < cells.size(); ++c) {
@@ -67,6 +69,8 @@ std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vec
 CellPlan::CellPlan(const KnnRules& rules, int num_threads) : rules_(rules) {
   for (size_t b = 0; b < rules.search.blocks.size(); ++b)
     if (rules.search.blocks[b].n_cells > 0) add_block(static_cast<int64_t>(b), num_threads);
+  constexpr int64_t kManyQueries = 16;
+  if (rules.search.n_queries >= kManyQueries) build_slices(num_threads);
 }
 
 void CellPlan::add_block(int64_t b, int num_threads) {
@@ -80,8 +84,42 @@ void CellPlan::add_block(int64_t b, int num_threads) {
   const double shrink = same ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
   sources_.push_back(Source{b, n_cells(), block.n_cells, shrink, same,
                             PointPanels(rules_.table, block.centroids, block.n_cells, rules_.dim, num_threads)});
-  for (int64_t c = 0; c < block.n_cells; ++c)
-    cells_.push_back(Cell{b, block.offsets[c], block.offsets[c + 1] - block.offsets[c]});
+  for (int64_t c = 0; c < block.n_cells; ++c) {
+    const int64_t n = block.offsets[c + 1] - block.offsets[c], unit = kSlices * kSliceRows;
+    const float* const d = block.distance + block.offsets[c];
+    cells_.push_back(Cell{b, block.offsets[c], n, std::max<int64_t>(1, (n + unit - 1) / unit) * kSliceRows,
+                          n > 0 ? d[0] : 0.0f, n > 0 ? d[n - 1] : 0.0f});
+  }
+}
+
+// For many queries, a table of a few distances of each cell is quicker than a search in all of them.
+void CellPlan::build_slices(int num_threads) {
+  slices_.resize(cells_.size() * kSlices);
+  constexpr int64_t kCells = 64;
+  parallel_for((n_cells() + kCells - 1) / kCells, num_threads, [&](int64_t chunk) {
+    for (int64_t c = chunk * kCells; c < std::min(n_cells(), (chunk + 1) * kCells); ++c) {
+      const Cell& cell = cells_[static_cast<size_t>(c)];
+      const float* const from = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
+      for (int64_t i = 0; i < kSlices; ++i)
+        slices_[static_cast<size_t>(c * kSlices + i)] =
+            i * cell.slice < cell.n ? from[i * cell.slice] : std::numeric_limits<float>::infinity();
+    }
+  });
+}
+
+// Whole slices: one that begins below `low` is left out if the next one does too.
+Want CellPlan::slices_within(int64_t c, float low, float high) const {
+  const Cell& cell = cells_[static_cast<size_t>(c)];
+  const float* const start = slices_.data() + c * kSlices;
+  int32_t before = 0, until = 0;
+  for (int64_t i = 0; i < kSlices; ++i) {
+    before += start[i] < low;
+    until += start[i] <= high;
+  }
+  Want want{0, 0, 0};
+  want.first = static_cast<int32_t>(std::max<int64_t>(0, before - 1) * cell.slice);
+  want.last = static_cast<int32_t>(std::min(cell.n, until * cell.slice));
+  return want;
 }
 
 // out [queries, n_cells() of the plan]: the columns of this source.
@@ -121,9 +159,10 @@ Want CellPlan::rows_within(int64_t c, float distance, double radius) const {
   const float* const begin = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
   const float* const end = begin + cell.n;
   Want want{0, 0, static_cast<int32_t>(cell.n)};
-  if (!(radius < 4.0)) return want;
+  if (!(radius < 4.0)) return want;  // every row
   const float low = below(static_cast<double>(distance) - radius), high = above(static_cast<double>(distance) + radius);
-  if (cell.n == 0 || *begin > high || end[-1] < low) return Want{0, 0, 0};
+  if (cell.n == 0 || cell.nearest > high || cell.farthest < low) return Want{0, 0, 0};
+  if (!slices_.empty()) return slices_within(c, low, high);
   want.first = static_cast<int32_t>(std::lower_bound(begin, end, low) - begin);
   want.last = static_cast<int32_t>(std::upper_bound(begin, end, high) - begin);
   return want;
@@ -200,10 +239,9 @@ void CellPlan::visit(QueryBlock& queries, int num_threads) const {
                                            [&](uint64_t key) {
             const Cell& cell = cells_[static_cast<size_t>(cell_of(key))];
             if (cell.n == 0) return true;
-            const float* const d = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
             const double r = radii[static_cast<size_t>(source_of[static_cast<size_t>(cell_of(key))])];
             const double own = static_cast<double>(distance_of(key));
-            return static_cast<double>(d[0]) > own + r || static_cast<double>(d[cell.n - 1]) < own - r;
+            return static_cast<double>(cell.nearest) > own + r || static_cast<double>(cell.farthest) < own - r;
           });
           cells.erase(gone, cells.end());
           std::sort(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end());

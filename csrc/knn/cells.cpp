@@ -13,8 +13,7 @@ namespace alseg {
 namespace {
 
 constexpr int64_t kStep = 48;           // queries of a task
-constexpr int64_t kFirstRows = 512;     // rows a query sees, at least, before cells are left out
-constexpr int64_t kMostRows = 16384;    // rows of a stretch
+constexpr int64_t kFirstRows = 256, kMoreRows = 4096, kAllRows = INT64_MAX;  // of the rounds of a query
 constexpr int64_t kMostWants = 768;     // queries of a stretch
 constexpr int64_t kSlices = 32;          // of a cell
 constexpr int64_t kSliceRows = 32;       // a slice has a multiple of these
@@ -33,10 +32,44 @@ float distance_of(uint64_t key) {
 }
 int64_t cell_of(uint64_t key) { return static_cast<int64_t>(key & 0xffffffffu); }
 
+// The cells in the order of a query; only as many are sorted as it needs in order.
+struct Order {
+  std::vector<uint64_t> cells;
+  size_t next = 0, sorted = 0, step = 4;
+
+  void take(const float* distance, int64_t n) {
+    cells.resize(static_cast<size_t>(n));
+    for (int64_t c = 0; c < n; ++c) cells[static_cast<size_t>(c)] = sort_key(distance[c], c);
+  }
+  void sort_next() {
+    if (next < sorted) return;
+    const auto from = cells.begin() + static_cast<std::ptrdiff_t>(sorted);
+    sorted = std::min(cells.size(), sorted + step);
+    step *= 2;
+    const auto to = cells.begin() + static_cast<std::ptrdiff_t>(sorted);
+    if (to != cells.end()) std::nth_element(from, to, cells.end());
+    std::sort(from, to);
+  }
+};
+
 struct Visit {
-  int64_t cell;
+  int32_t cell;
   Want want;  // the query, and rows of the cell
 };
+
+// By the slices they begin and end with, so that queries of a group need much the same rows. A radix sort; stable.
+void sort_wants(Want* wants, int64_t n, int64_t slice, std::vector<Want>& spare) {
+  spare.resize(static_cast<size_t>(n));
+  const auto pass = [&](const Want* from, Want* to, int32_t Want::*row) {
+    int64_t at[kSlices + 2] = {};
+    const auto bucket = [&](const Want& w) { return std::min<int64_t>(kSlices, (w.*row + slice - 1) / slice); };
+    for (int64_t i = 0; i < n; ++i) ++at[bucket(from[i]) + 1];
+    for (int64_t k = 0; k <= kSlices; ++k) at[k + 1] += at[k];
+    for (int64_t i = 0; i < n; ++i) to[at[bucket(from[i])]++] = from[i];
+  };
+  pass(wants, spare.data(), &Want::last);
+  pass(spare.data(), wants, &Want::first);
+}
 
 // Visits of all queries -> stretches, cell after cell. `wants` is what they point into.
 std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vector<std::vector<Visit>>& visits,
@@ -49,14 +82,11 @@ std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vec
   std::vector<int64_t> at(start.begin(), start.end() - 1);
   for (const auto& list : visits)
     for (const Visit& v : list) wants[static_cast<size_t>(at[static_cast<size_t>(v.cell)]++)] = v.want;
-  const auto rows = [](const Want& w) { return uint64_t(uint32_t(w.first)) << 32 | uint32_t(w.last); };
-  const auto earlier = [rows](const Want& a, const Want& b) {
-    return rows(a) < rows(b) || (rows(a) == rows(b) && a.query < b.query);
-  };
+  std::vector<Want> spare;
   std::vector<Stretch> list;
   for (size_t c = 0; c < cells.size(); ++c) {
     if (start[c] == start[c + 1]) continue;
-    std::sort(wants.begin() + start[c], wants.begin() + start[c + 1], earlier);
+    sort_wants(wants.data() + start[c], start[c + 1] - start[c], cells[c].slice, spare);
     for (int64_t w = start[c]; w < start[c + 1]; w += kMostWants)
       list.push_back(Stretch{cells[c].block, cells[c].first, cells[c].n, wants.data() + w,
                              std::min(kMostWants, start[c + 1] - w)});
@@ -189,77 +219,41 @@ void CellPlan::visit(QueryBlock& queries, int num_threads) const {
   for (const Source& source : sources_) distances(queries, source, distance.data(), num_threads);
   // The distance of the search to that of the cells: how far a row within the limit can be.
   const double rounding = 2.0 * static_cast<double>(kStored) + static_cast<double>(rules_.dim + 16) * 0x1p-24;
-  const auto radius = [&](int64_t q, int64_t block_shrink) {
+  const auto radius = [&](int64_t q, size_t source) {
     const double h2 = rules_.h2_limit(queries.limit[static_cast<size_t>(q)]);
-    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[static_cast<size_t>(block_shrink)].shrink + rounding;
+    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[source].shrink + rounding;
   };
-  std::vector<int64_t> source_of(static_cast<size_t>(n_cells));
+  std::vector<size_t> source_of(static_cast<size_t>(n_cells));
   for (size_t s = 0; s < sources_.size(); ++s)
-    std::fill_n(source_of.begin() + sources_[s].first_cell, sources_[s].n_cells, static_cast<int64_t>(s));
+    std::fill_n(source_of.begin() + sources_[s].first_cell, sources_[s].n_cells, s);
 
-  std::vector<std::vector<uint64_t>> left(static_cast<size_t>(queries.n));  // cells not yet seen, by distance
-  std::vector<size_t> next(static_cast<size_t>(queries.n), 0);
+  std::vector<Order> left(static_cast<size_t>(queries.n));
   std::vector<std::vector<Visit>> visits(static_cast<size_t>(queries.n));
   std::vector<Want> wants;
-  int64_t rows = std::max(kFirstRows, 2 * rules_.keep);
-  for (int round = 0;; ++round, rows *= 2) {
+  // A few rows of the nearest cells give a first limit, more of them almost the last one; then all that is left.
+  for (const int64_t rows : {std::max(kFirstRows, 2 * rules_.keep), std::max(kMoreRows, 8 * rules_.keep), kAllRows}) {
     parallel_for((queries.n + kStep - 1) / kStep, num_threads, [&](int64_t chunk) {
       std::vector<double> radii(sources_.size());
       for (int64_t i = chunk * kStep; i < std::min((chunk + 1) * kStep, queries.n); ++i) {
-        const size_t q = static_cast<size_t>(i);
-        for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, static_cast<int64_t>(s));
-        std::vector<uint64_t>& cells = left[q];
-        visits[q].clear();
-        if (round == 0) {
-          cells.resize(static_cast<size_t>(n_cells));
-          for (int64_t c = 0; c < n_cells; ++c)
-            cells[static_cast<size_t>(c)] = sort_key(distance[i * n_cells + c], c);
-          // Enough of the nearest for the first round; the others are sorted when most of them are gone.
-          size_t sorted = 0, step = 4;
-          for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
-            if (next[q] == sorted) {
-              const size_t to = std::min(cells.size(), sorted + step);
-              std::partial_sort(cells.begin() + static_cast<std::ptrdiff_t>(sorted),
-                                cells.begin() + static_cast<std::ptrdiff_t>(to), cells.end());
-              sorted = to;
-              step *= 2;
-            }
-            const int64_t c = cell_of(cells[next[q]]);
-            Want want = rows_within(c, distance_of(cells[next[q]]),
-                                    radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
-            if (want.first >= want.last) continue;
-            want.query = static_cast<int32_t>(i);
-            visits[q].push_back(Visit{c, want});
-            seen += want.last - want.first;
-          }
-          continue;
-        }
-        if (round == 1) {
-          const auto gone = std::remove_if(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end(),
-                                           [&](uint64_t key) {
-            const Cell& cell = cells_[static_cast<size_t>(cell_of(key))];
-            if (cell.n == 0) return true;
-            const double r = radii[static_cast<size_t>(source_of[static_cast<size_t>(cell_of(key))])];
-            const double own = static_cast<double>(distance_of(key));
-            return static_cast<double>(cell.nearest) > own + r || static_cast<double>(cell.farthest) < own - r;
-          });
-          cells.erase(gone, cells.end());
-          std::sort(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end());
-        }
-        for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
-          const int64_t c = cell_of(cells[next[q]]);
-          Want want = rows_within(c, distance_of(cells[next[q]]),
-                                  radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
+        Order& order = left[static_cast<size_t>(i)];
+        for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, s);
+        if (order.cells.empty()) order.take(distance.data() + i * n_cells, n_cells);
+        std::vector<Visit>& list = visits[static_cast<size_t>(i)];
+        list.clear();
+        for (int64_t seen = 0; seen < rows && order.next < order.cells.size(); ++order.next) {
+          if (rows != kAllRows) order.sort_next();
+          const uint64_t key = order.cells[order.next];
+          const int64_t c = cell_of(key);
+          Want want = rows_within(c, distance_of(key), radii[source_of[static_cast<size_t>(c)]]);
           if (want.first >= want.last) continue;
           want.query = static_cast<int32_t>(i);
-          visits[q].push_back(Visit{c, want});
+          list.push_back(Visit{static_cast<int32_t>(c), want});
           seen += want.last - want.first;
         }
       }
     });
     const std::vector<Stretch> stretches = stretches_of(cells_, visits, wants);
-    if (stretches.empty()) return;
-    scan_all(rules_, queries, stretches, num_threads);
+    if (!stretches.empty()) scan_all(rules_, queries, stretches, num_threads);
   }
 }
 

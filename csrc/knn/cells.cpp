@@ -12,12 +12,13 @@
 namespace alseg {
 namespace {
 
-constexpr int64_t kStep = 48;           // queries of a task
+constexpr int64_t kStep = 48;       // queries of a task
 constexpr int64_t kFirstRows = 256, kMoreRows = 4096, kAllRows = INT64_MAX;  // of the rounds of a query
-constexpr int64_t kMostWants = 768;     // queries of a stretch
-constexpr int64_t kSlices = 32;          // of a cell
-constexpr int64_t kSliceRows = 32;       // a slice has a multiple of these
-constexpr float kStored = 1.0e-5f;      // error of the distances that cells come with
+constexpr int64_t kMostWants = 768;  // queries of a stretch
+constexpr int64_t kSlices = 32;     // of a cell
+constexpr int64_t kSliceRows = 32;  // a slice has a multiple of these
+constexpr double kStored = 1.0e-5;  // error of the distances that cells come with
+constexpr double kFarAway = 1e30;   // a limit that is none yet
 
 uint64_t sort_key(float distance, int64_t cell) {  // orders by distance >= 0, then by cell
   uint32_t bits;
@@ -183,14 +184,17 @@ void CellPlan::distances(const QueryBlock& queries, const Source& source, float*
 }
 
 // By the triangle inequality a row within `radius` of the query has a distance to the centroid that differs from the
-// query's by no more.
+// query's by no more. To the radius comes what rounding adds: of the stored distance, of the embedded query (a relative
+// error of 3 u of a vector of length 1), and of the sum of dim squares (dim u of the distance at most).
 Want CellPlan::rows_within(int64_t c, float distance, double radius) const {
   const Cell& cell = cells_[static_cast<size_t>(c)];
   const float* const begin = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
   const float* const end = begin + cell.n;
   Want want{0, 0, static_cast<int32_t>(cell.n)};
-  if (!(radius < 4.0)) return want;  // every row
-  const float low = below(static_cast<double>(distance) - radius), high = above(static_cast<double>(distance) + radius);
+  if (!(radius < kFarAway)) return want;  // every row
+  const double own = static_cast<double>(distance);
+  const double away = radius + 2.0 * kStored + own * static_cast<double>(rules_.dim + 16) * 0x1p-24;
+  const float low = below(own - away), high = above(own + away);
   if (cell.n == 0 || cell.nearest > high || cell.farthest < low) return Want{0, 0, 0};
   if (!slices_.empty()) return slices_within(c, low, high);
   want.first = static_cast<int32_t>(std::lower_bound(begin, end, low) - begin);
@@ -217,11 +221,10 @@ void CellPlan::visit(QueryBlock& queries, int num_threads) const {
   const int64_t n_cells = this->n_cells();
   Buffer<float> distance(queries.n * n_cells);
   for (const Source& source : sources_) distances(queries, source, distance.data(), num_threads);
-  // The distance of the search to that of the cells: how far a row within the limit can be.
-  const double rounding = 2.0 * static_cast<double>(kStored) + static_cast<double>(rules_.dim + 16) * 0x1p-24;
+  // How far from the query a row within its limit can be, in the embedding of the cells.
   const auto radius = [&](int64_t q, size_t source) {
     const double h2 = rules_.h2_limit(queries.limit[static_cast<size_t>(q)]);
-    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[source].shrink + rounding;
+    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[source].shrink;
   };
   std::vector<size_t> source_of(static_cast<size_t>(n_cells));
   for (size_t s = 0; s < sources_.size(); ++s)

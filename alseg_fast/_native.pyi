@@ -74,7 +74,7 @@ def js_channel_sums(hist: numpy.ndarray, scale: numpy.ndarray, num_threads: typi
     """
     Fill `out`; see kernels/js_channel_sums/native_cpu.py.
     """
-def js_knn(queries: numpy.ndarray, query_scale: numpy.ndarray, blocks: collections.abc.Sequence[tuple], k: typing.SupportsInt | typing.SupportsIndex, weights: typing.Any, exclude: typing.Any, within: typing.Any, candidates: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, keys: typing.Any, distances: typing.Any, certified: typing.Any, visited: typing.Any, reranked: typing.Any) -> None:
+def js_knn(queries: numpy.ndarray, query_scale: numpy.ndarray, blocks: collections.abc.Sequence[tuple[typing.Any, ...]], k: typing.SupportsInt | typing.SupportsIndex, weights: typing.Any, exclude: typing.Any, within: typing.Any, candidates: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, keys: typing.Any, distances: typing.Any, certified: typing.Any, visited: typing.Any, reranked: typing.Any) -> None:
     """
     Fill the results; see kernels/js_knn/native_cpu.py.
     """

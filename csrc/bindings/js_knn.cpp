@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <algorithm>
 #include <limits>
@@ -18,6 +19,7 @@ namespace py = pybind11;
 
 namespace {
 
+using BlockParts = py::typing::Tuple<py::object, py::ellipsis>;
 using bindings::hist_rows;
 using bindings::positive;
 using bindings::readable;
@@ -91,7 +93,7 @@ alseg::KnnBlock knn_block(const py::tuple& t) {
   return block;
 }
 
-void js_knn(const py::array& queries, const py::array& query_scale, const std::vector<py::tuple>& blocks, int64_t k,
+void js_knn(const py::array& queries, const py::array& query_scale, const std::vector<BlockParts>& blocks, int64_t k,
             const py::object& weights, const py::object& exclude, const py::object& within, int64_t candidates,
             int num_threads, const py::object& keys, const py::object& distances, const py::object& certified,
             const py::object& visited, const py::object& reranked) {
@@ -108,7 +110,7 @@ void js_knn(const py::array& queries, const py::array& query_scale, const std::v
   if (k < 1 || k > kMost || candidates < 0 || candidates > kMost || (candidates > 0 && candidates < k) ||
       blocks.size() > (1u << 20) || n > INT32_MAX)
     throw py::value_error("k, candidates or the number of blocks is out of range");
-  for (const py::tuple& t : blocks) {
+  for (const BlockParts& t : blocks) {
     search.blocks.push_back(knn_block(t));
     same_layout(search.queries, search.blocks.back().rows);
   }

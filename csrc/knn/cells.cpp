@@ -12,11 +12,13 @@
 namespace alseg {
 namespace {
 
-constexpr int64_t kStep = 48;           // queries of a task
-constexpr int64_t kFirstRows = 512;     // rows a query sees, at least, before cells are left out
-constexpr int64_t kMostRows = 16384;    // rows of a stretch
-constexpr int64_t kMostWants = 768;     // queries of a stretch
-constexpr float kStored = 1.0e-5f;      // error of the distances that cells come with
+constexpr int64_t kStep = 48;       // queries of a task
+constexpr int64_t kFirstRows = 256, kMoreRows = 4096, kAllRows = INT64_MAX;  // of the rounds of a query
+constexpr int64_t kMostWants = 768;  // queries of a stretch
+constexpr int64_t kSlices = 32;     // of a cell
+constexpr int64_t kSliceRows = 32;  // a slice has a multiple of these
+constexpr double kStored = 1.0e-5;  // error of the distances that cells come with
+constexpr double kFarAway = 1e30;   // a limit that is none yet
 
 uint64_t sort_key(float distance, int64_t cell) {  // orders by distance >= 0, then by cell
   uint32_t bits;
@@ -31,10 +33,44 @@ float distance_of(uint64_t key) {
 }
 int64_t cell_of(uint64_t key) { return static_cast<int64_t>(key & 0xffffffffu); }
 
+// The cells in the order of a query; only as many are sorted as it needs in order.
+struct Order {
+  std::vector<uint64_t> cells;
+  size_t next = 0, sorted = 0, step = 4;
+
+  void take(const float* distance, int64_t n) {
+    cells.resize(static_cast<size_t>(n));
+    for (int64_t c = 0; c < n; ++c) cells[static_cast<size_t>(c)] = sort_key(distance[c], c);
+  }
+  void sort_next() {
+    if (next < sorted) return;
+    const auto from = cells.begin() + static_cast<std::ptrdiff_t>(sorted);
+    sorted = std::min(cells.size(), sorted + step);
+    step *= 2;
+    const auto to = cells.begin() + static_cast<std::ptrdiff_t>(sorted);
+    if (to != cells.end()) std::nth_element(from, to, cells.end());
+    std::sort(from, to);
+  }
+};
+
 struct Visit {
-  int64_t cell;
+  int32_t cell;
   Want want;  // the query, and rows of the cell
 };
+
+// By the slices they begin and end with, so that queries of a group need much the same rows. A radix sort; stable.
+void sort_wants(Want* wants, int64_t n, int64_t slice, std::vector<Want>& spare) {
+  spare.resize(static_cast<size_t>(n));
+  const auto pass = [&](const Want* from, Want* to, int32_t Want::*row) {
+    int64_t at[kSlices + 2] = {};
+    const auto bucket = [&](const Want& w) { return std::min<int64_t>(kSlices, (w.*row + slice - 1) / slice); };
+    for (int64_t i = 0; i < n; ++i) ++at[bucket(from[i]) + 1];
+    for (int64_t k = 0; k <= kSlices; ++k) at[k + 1] += at[k];
+    for (int64_t i = 0; i < n; ++i) to[at[bucket(from[i])]++] = from[i];
+  };
+  pass(wants, spare.data(), &Want::last);
+  pass(spare.data(), wants, &Want::first);
+}
 
 // Visits of all queries -> stretches, cell after cell. `wants` is what they point into.
 std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vector<std::vector<Visit>>& visits,
@@ -47,14 +83,11 @@ std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vec
   std::vector<int64_t> at(start.begin(), start.end() - 1);
   for (const auto& list : visits)
     for (const Visit& v : list) wants[static_cast<size_t>(at[static_cast<size_t>(v.cell)]++)] = v.want;
-  const auto earlier = [](const Want& a, const Want& b) {
-    if (a.first != b.first) return a.first < b.first;
-    return a.last != b.last ? a.last < b.last : a.query < b.query;
-  };
+  std::vector<Want> spare;
   std::vector<Stretch> list;
   for (size_t c = 0; c < cells.size(); ++c) {
     if (start[c] == start[c + 1]) continue;
-    std::sort(wants.begin() + start[c], wants.begin() + start[c + 1], earlier);
+    sort_wants(wants.data() + start[c], start[c + 1] - start[c], cells[c].slice, spare);
     for (int64_t w = start[c]; w < start[c + 1]; w += kMostWants)
       list.push_back(Stretch{cells[c].block, cells[c].first, cells[c].n, wants.data() + w,
                              std::min(kMostWants, start[c + 1] - w)});
@@ -67,6 +100,8 @@ std::vector<Stretch> stretches_of(const std::vector<Cell>& cells, const std::vec
 CellPlan::CellPlan(const KnnRules& rules, int num_threads) : rules_(rules) {
   for (size_t b = 0; b < rules.search.blocks.size(); ++b)
     if (rules.search.blocks[b].n_cells > 0) add_block(static_cast<int64_t>(b), num_threads);
+  constexpr int64_t kManyQueries = 16;
+  if (rules.search.n_queries >= kManyQueries) build_slices(num_threads);
 }
 
 void CellPlan::add_block(int64_t b, int num_threads) {
@@ -80,8 +115,42 @@ void CellPlan::add_block(int64_t b, int num_threads) {
   const double shrink = same ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
   sources_.push_back(Source{b, n_cells(), block.n_cells, shrink, same,
                             PointPanels(rules_.table, block.centroids, block.n_cells, rules_.dim, num_threads)});
-  for (int64_t c = 0; c < block.n_cells; ++c)
-    cells_.push_back(Cell{b, block.offsets[c], block.offsets[c + 1] - block.offsets[c]});
+  for (int64_t c = 0; c < block.n_cells; ++c) {
+    const int64_t n = block.offsets[c + 1] - block.offsets[c], unit = kSlices * kSliceRows;
+    const float* const d = block.distance + block.offsets[c];
+    cells_.push_back(Cell{b, block.offsets[c], n, std::max<int64_t>(1, (n + unit - 1) / unit) * kSliceRows,
+                          n > 0 ? d[0] : 0.0f, n > 0 ? d[n - 1] : 0.0f});
+  }
+}
+
+// For many queries, a table of a few distances of each cell is quicker than a search in all of them.
+void CellPlan::build_slices(int num_threads) {
+  slices_.resize(cells_.size() * kSlices);
+  constexpr int64_t kCells = 64;
+  parallel_for((n_cells() + kCells - 1) / kCells, num_threads, [&](int64_t chunk) {
+    for (int64_t c = chunk * kCells; c < std::min(n_cells(), (chunk + 1) * kCells); ++c) {
+      const Cell& cell = cells_[static_cast<size_t>(c)];
+      const float* const from = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
+      for (int64_t i = 0; i < kSlices; ++i)
+        slices_[static_cast<size_t>(c * kSlices + i)] =
+            i * cell.slice < cell.n ? from[i * cell.slice] : std::numeric_limits<float>::infinity();
+    }
+  });
+}
+
+// Whole slices: one that begins below `low` is left out if the next one does too.
+Want CellPlan::slices_within(int64_t c, float low, float high) const {
+  const Cell& cell = cells_[static_cast<size_t>(c)];
+  const float* const start = slices_.data() + c * kSlices;
+  int32_t before = 0, until = 0;
+  for (int64_t i = 0; i < kSlices; ++i) {
+    before += start[i] < low;
+    until += start[i] <= high;
+  }
+  Want want{0, 0, 0};
+  want.first = static_cast<int32_t>(std::max<int64_t>(0, before - 1) * cell.slice);
+  want.last = static_cast<int32_t>(std::min(cell.n, until * cell.slice));
+  return want;
 }
 
 // out [queries, n_cells() of the plan]: the columns of this source.
@@ -115,15 +184,19 @@ void CellPlan::distances(const QueryBlock& queries, const Source& source, float*
 }
 
 // By the triangle inequality a row within `radius` of the query has a distance to the centroid that differs from the
-// query's by no more.
+// query's by no more. To the radius comes what rounding adds: of the stored distance, of the embedded query (a relative
+// error of 3 u of a vector of length 1), and of the sum of dim squares (dim u of the distance at most).
 Want CellPlan::rows_within(int64_t c, float distance, double radius) const {
   const Cell& cell = cells_[static_cast<size_t>(c)];
   const float* const begin = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
   const float* const end = begin + cell.n;
   Want want{0, 0, static_cast<int32_t>(cell.n)};
-  if (!(radius < 4.0)) return want;
-  const float low = below(static_cast<double>(distance) - radius), high = above(static_cast<double>(distance) + radius);
-  if (cell.n == 0 || *begin > high || end[-1] < low) return Want{0, 0, 0};
+  if (!(radius < kFarAway)) return want;  // every row
+  const double own = static_cast<double>(distance);
+  const double away = radius + 2.0 * kStored + own * static_cast<double>(rules_.dim + 16) * 0x1p-24;
+  const float low = below(own - away), high = above(own + away);
+  if (cell.n == 0 || cell.nearest > high || cell.farthest < low) return Want{0, 0, 0};
+  if (!slices_.empty()) return slices_within(c, low, high);
   want.first = static_cast<int32_t>(std::lower_bound(begin, end, low) - begin);
   want.last = static_cast<int32_t>(std::upper_bound(begin, end, high) - begin);
   return want;
@@ -148,80 +221,42 @@ void CellPlan::visit(QueryBlock& queries, int num_threads) const {
   const int64_t n_cells = this->n_cells();
   Buffer<float> distance(queries.n * n_cells);
   for (const Source& source : sources_) distances(queries, source, distance.data(), num_threads);
-  // The distance of the search to that of the cells: how far a row within the limit can be.
-  const double rounding = 2.0 * static_cast<double>(kStored) + static_cast<double>(rules_.dim + 16) * 0x1p-24;
-  const auto radius = [&](int64_t q, int64_t block_shrink) {
+  // How far from the query a row within its limit can be, in the embedding of the cells.
+  const auto radius = [&](int64_t q, size_t source) {
     const double h2 = rules_.h2_limit(queries.limit[static_cast<size_t>(q)]);
-    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[static_cast<size_t>(block_shrink)].shrink + rounding;
+    return std::sqrt(std::max(0.0, 2.0 * h2)) / sources_[source].shrink;
   };
-  std::vector<int64_t> source_of(static_cast<size_t>(n_cells));
+  std::vector<size_t> source_of(static_cast<size_t>(n_cells));
   for (size_t s = 0; s < sources_.size(); ++s)
-    std::fill_n(source_of.begin() + sources_[s].first_cell, sources_[s].n_cells, static_cast<int64_t>(s));
+    std::fill_n(source_of.begin() + sources_[s].first_cell, sources_[s].n_cells, s);
 
-  std::vector<std::vector<uint64_t>> left(static_cast<size_t>(queries.n));  // cells not yet seen, by distance
-  std::vector<size_t> next(static_cast<size_t>(queries.n), 0);
+  std::vector<Order> left(static_cast<size_t>(queries.n));
   std::vector<std::vector<Visit>> visits(static_cast<size_t>(queries.n));
   std::vector<Want> wants;
-  int64_t rows = std::max(kFirstRows, 2 * rules_.keep);
-  for (int round = 0;; ++round, rows *= 2) {
+  // A few rows of the nearest cells give a first limit, more of them almost the last one; then all that is left.
+  for (const int64_t rows : {std::max(kFirstRows, 2 * rules_.keep), std::max(kMoreRows, 8 * rules_.keep), kAllRows}) {
     parallel_for((queries.n + kStep - 1) / kStep, num_threads, [&](int64_t chunk) {
       std::vector<double> radii(sources_.size());
       for (int64_t i = chunk * kStep; i < std::min((chunk + 1) * kStep, queries.n); ++i) {
-        const size_t q = static_cast<size_t>(i);
-        for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, static_cast<int64_t>(s));
-        std::vector<uint64_t>& cells = left[q];
-        visits[q].clear();
-        if (round == 0) {
-          cells.resize(static_cast<size_t>(n_cells));
-          for (int64_t c = 0; c < n_cells; ++c)
-            cells[static_cast<size_t>(c)] = sort_key(distance[i * n_cells + c], c);
-          // Enough of the nearest for the first round; the others are sorted when most of them are gone.
-          size_t sorted = 0, step = 4;
-          for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
-            if (next[q] == sorted) {
-              const size_t to = std::min(cells.size(), sorted + step);
-              std::partial_sort(cells.begin() + static_cast<std::ptrdiff_t>(sorted),
-                                cells.begin() + static_cast<std::ptrdiff_t>(to), cells.end());
-              sorted = to;
-              step *= 2;
-            }
-            const int64_t c = cell_of(cells[next[q]]);
-            Want want = rows_within(c, distance_of(cells[next[q]]),
-                                    radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
-            if (want.first >= want.last) continue;
-            want.query = static_cast<int32_t>(i);
-            visits[q].push_back(Visit{c, want});
-            seen += want.last - want.first;
-          }
-          continue;
-        }
-        if (round == 1) {
-          const auto gone = std::remove_if(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end(),
-                                           [&](uint64_t key) {
-            const Cell& cell = cells_[static_cast<size_t>(cell_of(key))];
-            if (cell.n == 0) return true;
-            const float* const d = rules_.search.blocks[static_cast<size_t>(cell.block)].distance + cell.first;
-            const double r = radii[static_cast<size_t>(source_of[static_cast<size_t>(cell_of(key))])];
-            const double own = static_cast<double>(distance_of(key));
-            return static_cast<double>(d[0]) > own + r || static_cast<double>(d[cell.n - 1]) < own - r;
-          });
-          cells.erase(gone, cells.end());
-          std::sort(cells.begin() + static_cast<std::ptrdiff_t>(next[q]), cells.end());
-        }
-        for (int64_t seen = 0; seen < rows && next[q] < cells.size(); ++next[q]) {
-          const int64_t c = cell_of(cells[next[q]]);
-          Want want = rows_within(c, distance_of(cells[next[q]]),
-                                  radii[static_cast<size_t>(source_of[static_cast<size_t>(c)])]);
+        Order& order = left[static_cast<size_t>(i)];
+        for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, s);
+        if (order.cells.empty()) order.take(distance.data() + i * n_cells, n_cells);
+        std::vector<Visit>& list = visits[static_cast<size_t>(i)];
+        list.clear();
+        for (int64_t seen = 0; seen < rows && order.next < order.cells.size(); ++order.next) {
+          if (rows != kAllRows) order.sort_next();
+          const uint64_t key = order.cells[order.next];
+          const int64_t c = cell_of(key);
+          Want want = rows_within(c, distance_of(key), radii[source_of[static_cast<size_t>(c)]]);
           if (want.first >= want.last) continue;
           want.query = static_cast<int32_t>(i);
-          visits[q].push_back(Visit{c, want});
+          list.push_back(Visit{static_cast<int32_t>(c), want});
           seen += want.last - want.first;
         }
       }
     });
     const std::vector<Stretch> stretches = stretches_of(cells_, visits, wants);
-    if (stretches.empty()) return;
-    scan_all(rules_, queries, stretches, num_threads);
+    if (!stretches.empty()) scan_all(rules_, queries, stretches, num_threads);
   }
 }
 

@@ -12,6 +12,8 @@ namespace alseg {
 struct Cell {
   int64_t block;
   int64_t first, n;  // rows of the block
+  int64_t slice;     // rows of a slice
+  float nearest, farthest;  // distances of its first and its last row to the centroid
 };
 
 class CellPlan {
@@ -34,10 +36,13 @@ class CellPlan {
   void add_block(int64_t block, int num_threads);
   void distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const;
   Want rows_within(int64_t cell, float distance, double radius) const;
+  Want slices_within(int64_t cell, float low, float high) const;
+  void build_slices(int num_threads);
 
   const KnnRules& rules_;
   std::vector<Source> sources_;
   std::vector<Cell> cells_;
+  std::vector<float> slices_;  // [n_cells, kSlices] the distance that each slice of a cell's rows begins with
 };
 
 }  // namespace alseg

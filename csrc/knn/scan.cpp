@@ -37,10 +37,12 @@ class Scanner {
       out_.count[static_cast<size_t>(w)] = static_cast<int32_t>(list.size());
       out_.candidates.insert(out_.candidates.end(), list.begin(), list.end());
       list.clear();
+      if (list.capacity() > kKeptCandidates) std::vector<Candidate>().swap(list);
     }
   }
 
  private:
+  static constexpr size_t kKeptCandidates = 1024;  // of a list that a thread keeps
   static constexpr int64_t kFew = 3;  // queries for which a panel costs more than it saves
 
   void take_limits() {

@@ -153,6 +153,15 @@ def test_rows_of_any_magnitude(simd_level):
     np.testing.assert_array_equal(native(*case).keys, reference(*case).keys)
 
 
+@pytest.mark.parametrize("kind", ["flat", "near", "sparse"])
+def test_rows_so_wide_that_rounding_matters(kind, simd_level):
+    rng = np.random.default_rng(10)
+    hist = draw_histograms(rng, 150, 12000, 3, kind)
+    block = Block(hist, scale_of(hist, 3), np.arange(150))
+    case = hist[:4].copy(), block.scale[:4].copy(), [block], 20, np.full(3, 1 / 3)
+    np.testing.assert_array_equal(native(*case).keys, reference(*case).keys)
+
+
 def test_read_only_rows(tmp_path):
     hist = draw_histograms(np.random.default_rng(9), 100, 20, 1)
     np.save(tmp_path / "hist.npy", hist)

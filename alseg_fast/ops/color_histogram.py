@@ -46,8 +46,10 @@ def color_histogram(
       pixels; smoothed by a 3 x 3 Gaussian of sigma 0.9 with a reflected border; each bin of [0, 1] the product of a
       sigmoid of slope 1e5 at either edge, so that 0.0 and 1.0 count half and a value within about 1e-4 of an edge
       is shared by two bins; 1e-8 added to each bin, then divided by the sum. Not determined by the sources, and
-      chosen here: the width is W * 128 // H, at least 1; filters are rounded to 22 bits, as Pillow's are, and sums
-      are exact, where the published code's are float32.
+      chosen here: the width is W * 128 // H, at least 1; rows are resized before columns, as Pillow did until
+      version 13 changed it for high images (by one level here and there); filters are rounded to 22 bits, as
+      Pillow's are, and sums are exact, where the published code's are float32; shares of two bins are tabulated,
+      to 4e-4 of a pixel.
 
     Args:
         images: [H, W, 3] or [N, H, W, 3] RGB, [H, W] grey (repeated in each channel), or a sequence of [H, W, 3] and

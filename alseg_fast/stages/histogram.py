@@ -33,7 +33,8 @@ class HistogramPlan:
         What the model sees may have been decoded smaller, by a factor that depends on the model. The histogram must
         not: those of one pool are compared across models and runs, and with ``alseg.color_histogram`` of the decoded
         picture. So such a picture is decoded once more in full, which leaves the model's input, and with it every
-        other column, as they are without a histogram.
+        other column, as they are without a histogram. For a JPEG of 12 megapixels and a model of 512 pixels that is
+        about 30 ms a picture on top of 18; where the model has the picture in full, nothing is decoded twice.
 
         Args:
             decoded: the picture as the model has it.

@@ -34,7 +34,7 @@ inline int64_t bits_of(int64_t bins) {
 inline int64_t lay_out(const HistogramJob& job, uint8_t* base, HistogramScratch* parts) {
   int64_t used = 0;
   const auto take = [&](int64_t bytes) {
-    uint8_t* const at = base + used;
+    uint8_t* const at = base ? base + used : nullptr;  // null: only the size is wanted
     used += (bytes + 63) / 64 * 64;
     return at;
   };

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import config as environment
 from .engine import is_remote
-from .errors import DataError, RunError, UsageError
+from .errors import AlsegError, DataError, RunError, UsageError
 from .histogram_index import HistogramIndex
 from .ops.histogram_spec import HistogramSpec
 from .pipeline import Stage, run_ordered
@@ -140,7 +140,7 @@ def compute_histograms(
             with gate.hold(peak_bytes(found)):
                 picture = decode_image(found, max_pixels=max_pixels, buffer=buffer).image
                 return row, spec.compute(picture)
-        except (DataError, MemoryError) as error:
+        except (AlsegError, MemoryError) as error:
             return row, ("decode", " ".join(str(error).split()) or type(error).__name__)
 
     if not len(rows):

@@ -20,9 +20,13 @@ _LIBRARIES = (
     *("numpy", "pillow", "simplejpeg", "pyarrow", "onnxruntime", "onnx", "torch", "triton", "scipy", "baal"),
     *("opencv-python-headless", "opencv-contrib-python-headless", "opencv-python"),
     *("scikit-image", "fast-slic", "pydensecrf", "pydensecrf2", "SimpleCRF"),
+    *("faiss-cpu", "faiss-gpu", "numba", "simsimd", "numkong", "usearch", "nmslib", "pynndescent"),
 )
 _ALLOCATOR = re.compile(r"MALLOC_\w+|GLIBC_TUNABLES|LD_PRELOAD")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    "OPENBLAS_CORETYPE",
+)
 ALLOCATORS = ("default", "keep")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -90,14 +94,15 @@ def call_memory(call: Callable[[], object]) -> float | None:
     """MiB by which the process grows while a call runs, beyond what it holds between calls; None off Linux."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
-        before = _status_kib("VmRSS")
+        before = read_status_kib("VmRSS")
         call()
-        return max(0, _status_kib("VmHWM") - before) / 1024
+        return max(0, read_status_kib("VmHWM") - before) / 1024
     except OSError:
         return None
 
 
-def _status_kib(key: str) -> int:
+def read_status_kib(key: str) -> int:
+    """A size of /proc/self/status, such as VmRSS. Raises: OSError: there is none."""
     found = re.search(rf"^{key}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
     if found is None:
         raise OSError(f"/proc/self/status has no {key}")

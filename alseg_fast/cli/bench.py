@@ -30,7 +30,9 @@ BENCHES = {
     "uncertainty": Bench(parts=("single", "mc"), takes=("device",)),
     "slic": Bench(parts=("speed", "quality"), takes=("data",)),
     "crf": Bench(parts=("speed", "accuracy"), takes=("data",)),
+    "knn": Bench(parts=("exact", "graphs", "cost", "build"), takes=("data", "device")),
     "regions": Bench(parts=("steps", "core-hours"), takes=("data",)),
+    "histogram": Bench(takes=("data",)),
     "pipeline": Bench(),
     "memory": Bench(),
 }
@@ -43,9 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes and few repetitions; figures are rough")
     parser.add_argument("--threads", type=_counts, default="1,2", help="thread counts to measure (CPU)")
     parser.add_argument("--part", default=ALL, help=f"one part alone ({parts})")
-    parser.add_argument("--device", default="cpu", help="of uncertainty: cpu, cuda or cuda:NUMBER")
+    parser.add_argument("--device", default="cpu", help="of uncertainty, knn: cpu, cuda or cuda:NUMBER")
     parser.add_argument(
-        "--data", metavar="DIR", default=None, help="of slic, crf, regions: folder of BSDS500 pictures and drawings"
+        "--data",
+        metavar="DIR",
+        default=None,
+        help="of slic, crf, regions, histogram, knn: folder of BSDS500 pictures and drawings",
     )
     parser.add_argument("--save-to", metavar="DIR", default=None, help="also write each result as JSON here")
 

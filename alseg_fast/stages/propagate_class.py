@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +26,23 @@ from .propagate_options import PropagateOptions
 from .propagate_state import ClassState, members_digest, read_state, write_state
 
 NEW, KEPT, ADDED = "new", "kept", "labels added"
+BEGUN = "begun"  # by an earlier call that was stopped within the class
 LABELS_REMOVED, IMAGES_CHANGED, OPTIONS_CHANGED = "labels removed", "images changed", "options changed"
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How to search: none of it changes a result. block_bytes: memory for one block of queries."""
+    """How to search: none of it changes a result.
+
+    block_bytes: memory for one block of queries.
+    save_seconds: of a class that takes longer, what is done so far is kept so often.
+    """
 
     device: str = "auto"
     num_threads: int | None = None
     block_bytes: int = 1 << 28
     advance: Advance = lambda n: None
+    save_seconds: float = 30.0
 
 
 def gate_class(
@@ -84,10 +91,19 @@ def gate_class(
     elif old is not None and what == ADDED and isinstance(old.found, Neighbours):
         found = add_labels(search, old.found, old.labelled, labelled, cap)
     else:
-        found = find_neighbours(search, labelled, cap)
+        begun = old.found if old is not None and what == BEGUN and isinstance(old.found, Neighbours) else None
+        saved = time.monotonic()
+
+        def save(part: Neighbours) -> None:
+            nonlocal saved
+            if time.monotonic() - saved >= settings.save_seconds:
+                write_state(root, ClassState(name, digest, how, weights, labelled, part, complete=False), ids)
+                saved = time.monotonic()
+
+        found = find_neighbours(search, labelled, cap, begun, save)
     state = ClassState(name, digest, how, weights, labelled, found)
     write_state(root, state, ids)
-    return state, what
+    return state, NEW if what == BEGUN else what
 
 
 def _what_to_do(old: ClassState | None, digest: str, how: dict[str, Any], labelled: NDArray[np.bool_], cap: int) -> str:
@@ -97,9 +113,12 @@ def _what_to_do(old: ClassState | None, digest: str, how: dict[str, Any], labell
         return IMAGES_CHANGED
     if old.how != how:
         return OPTIONS_CHANGED
+    same = np.array_equal(old.labelled, labelled) and old.found.cap == cap
+    if not old.complete:
+        return BEGUN if same else NEW
     if (old.labelled & ~labelled).any():
         return LABELS_REMOVED
-    if np.array_equal(old.labelled, labelled) and old.found.cap == cap:
+    if same:
         return KEPT
     # An approximate answer depends on what was searched together, so only exact ones are continued.
     return ADDED if how["exact"] else OPTIONS_CHANGED

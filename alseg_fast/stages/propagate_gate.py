@@ -27,6 +27,7 @@ _LEAST_BLOCK, _MOST_BLOCK = 16, 1 << 14
 
 Rows = NDArray[np.int64]
 Advance = Callable[[int], None]
+Save = Callable[["Neighbours"], None]
 
 
 @dataclass(eq=False)
@@ -138,15 +139,28 @@ def equal_weights(channels: int) -> NDArray[np.float64]:
     return np.full(channels, 1 / channels)
 
 
-def find_neighbours(search: ClassSearch, labelled: NDArray[np.bool_], cap: int) -> Neighbours:
-    """The gate of a class, direction "unlabelled", from nothing."""
+def find_neighbours(
+    search: ClassSearch,
+    labelled: NDArray[np.bool_],
+    cap: int,
+    begun: Neighbours | None = None,
+    save: Save = lambda state: None,
+) -> Neighbours:
+    """The gate of a class, direction "unlabelled".
+
+    Args:
+        begun: what `save` was given in an earlier call with the same arguments, which did not come to its end.
+        save: called between blocks of queries, with the result so far.
+    """
     n = search.n
-    state = Neighbours(np.full(n, np.inf), np.full(n, -1), np.full(n, -1, np.int32), np.ones(n, np.bool_), cap)
+    state = begun or Neighbours(np.full(n, np.inf), np.full(n, -1), np.full(n, -1, np.int32), np.ones(n, np.bool_), cap)
     todo = np.flatnonzero(~labelled)
     if labelled.any() and len(todo):
-        search.add(LABELLED, np.flatnonzero(labelled), len(todo))
-        _nearest(search, LABELLED, todo, state)
-        _count(search, todo, ~labelled, state)
+        unknown = todo[state.partner[todo] < 0]
+        if len(unknown):
+            search.add(LABELLED, np.flatnonzero(labelled), len(unknown))
+            _nearest(search, LABELLED, unknown, state, save)
+        _count(search, todo[state.rank[todo] < 0], ~labelled, state, save)
     return state
 
 
@@ -181,7 +195,7 @@ def add_labels(
     return state
 
 
-def _nearest(search: ClassSearch, group: str, rows: Rows, state: Neighbours) -> None:
+def _nearest(search: ClassSearch, group: str, rows: Rows, state: Neighbours, save: Save = lambda state: None) -> None:
     """Lowers distance and partner of the rows to the nearest of a group; of equally near ones the first row counts."""
     for block in search.blocks(rows, 1):
         ids, distances, certified = search.search(block, group, 1)
@@ -190,20 +204,28 @@ def _nearest(search: ClassSearch, group: str, rows: Rows, state: Neighbours) -> 
         nearer &= partner >= 0
         state.distance[block[nearer]], state.partner[block[nearer]] = d[nearer], partner[nearer]
         state.certified[block] &= certified
+        save(state)
 
 
-def _count(search: ClassSearch, rows: Rows, unlabelled: NDArray[np.bool_], state: Neighbours) -> None:
+def _count(
+    search: ClassSearch,
+    rows: Rows,
+    unlabelled: NDArray[np.bool_],
+    state: Neighbours,
+    save: Save = lambda state: None,
+) -> None:
     """Fills the ranks of the rows."""
     if state.cap == 0:
         return
-    state.rank[rows] = 0
-    rows = rows[state.distance[rows] > 0]  # nothing is closer than 0
+    state.rank[rows[state.distance[rows] == 0]] = 0  # nothing is closer than 0
+    rows = rows[state.distance[rows] > 0]
     if len(rows):
         search.add(UNLABELLED, np.flatnonzero(unlabelled), len(rows))
     for block in search.blocks(rows, state.cap):
         _, distances, certified = search.search(block, UNLABELLED, state.cap, within=state.distance[block])
         state.rank[block] = np.isfinite(distances).sum(axis=1)
         state.certified[block] &= certified
+        save(state)
 
 
 def find_claims(

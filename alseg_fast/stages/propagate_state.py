@@ -47,6 +47,7 @@ class ClassState:
     how: what else decides the result: direction, weights, exact.
     channel_weights: [C] as they were used.
     found: Neighbours or Claims, by the direction.
+    complete: False: only a part of the class was searched when this was written.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ClassState:
     channel_weights: NDArray[np.float64]
     labelled: NDArray[np.bool_]
     found: Neighbours | Claims
+    complete: bool = True
 
 
 def members_digest(ids: Sequence[str], hist: NDArray[Any]) -> str:
@@ -85,6 +87,7 @@ def write_state(root: Path, state: ClassState, ids: Sequence[str]) -> None:
         "how": state.how,
         "channel_weights": [w.hex() for w in state.channel_weights.tolist()],
         "cap": found.cap,
+        "complete": state.complete,
     }
     schema = _SCHEMA.with_metadata({_META: json.dumps(facts, sort_keys=True).encode()})
     table = pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
@@ -112,7 +115,7 @@ def read_state(root: Path, name: str) -> ClassState | None:
             distances = [None if a is None else np.array(a, np.float64) for a in lists[1]]
             found = Claims(claimed, distances, certified, int(facts["cap"]))
         weights = np.array([float.fromhex(w) for w in facts["channel_weights"]])
-        return ClassState(name, facts["members"], facts["how"], weights, labelled, found)
+        return ClassState(name, facts["members"], facts["how"], weights, labelled, found, bool(facts["complete"]))
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as exc:

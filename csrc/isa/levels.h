@@ -64,6 +64,8 @@ struct KernelTable {
                          float* group);
   int (*knn_hits)(const float* panel, const float* group, int64_t dim, int64_t n_rows, const float* least,
                   KnnHit* hits);
+  int (*knn_row_hits)(const HistRows&, int64_t first, int64_t n, const double* weights, const float* embedded,
+                      const int32_t* which, int64_t n_queries, const float* least, float* scratch, KnnHit* hits);
   void (*knn_point_distances)(const float* panel, const float* group, int64_t dim, int64_t n_rows, int64_t n_queries,
                               int64_t pitch, float* distances);
   void (*knn_nearest_point)(const float* panels, const float* group, int64_t dim, const float* norms,

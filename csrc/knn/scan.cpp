@@ -14,6 +14,7 @@ struct Memory {
   std::vector<std::vector<Candidate>> lists;
   std::vector<float> limit, least;
   std::vector<int32_t> first, last;  // rows that a group of queries needs
+  std::vector<int32_t> which;
 };
 
 class Scanner {
@@ -25,14 +26,41 @@ class Scanner {
     out_.visited.assign(static_cast<size_t>(stretch.n_wants), 0);
     out_.reranked.assign(static_cast<size_t>(stretch.n_wants), 0);
     out_.candidates.clear();
-    pack_queries();
+    take_limits();
   }
 
   void run() {
+    if (stretch_.n_wants <= kFew) look_at_rows();
+    else multiply_panels();
+    for (int64_t w = 0; w < stretch_.n_wants; ++w) {
+      std::vector<Candidate>& list = m_.lists[static_cast<size_t>(w)];
+      out_.count[static_cast<size_t>(w)] = static_cast<int32_t>(list.size());
+      out_.candidates.insert(out_.candidates.end(), list.begin(), list.end());
+      list.clear();
+    }
+  }
+
+ private:
+  static constexpr int64_t kFew = 3;  // queries for which a panel costs more than it saves
+
+  void take_limits() {
+    const int64_t n = stretch_.n_wants;
+    m_.limit.resize(static_cast<size_t>(n));
+    m_.least.assign(static_cast<size_t>((n + group_size_) / group_size_ * group_size_), 2.0f);  // beyond any product
+    if (m_.lists.size() < static_cast<size_t>(n)) m_.lists.resize(static_cast<size_t>(n));
+    for (int64_t w = 0; w < n; ++w) {
+      m_.limit[static_cast<size_t>(w)] = queries_.limit[static_cast<size_t>(stretch_.wants[w].query)];
+      m_.least[static_cast<size_t>(w)] = rules_.least_dot(m_.limit[static_cast<size_t>(w)]);
+    }
+  }
+
+  // Panels of rows times groups of queries; a group sees the rows that one of its queries needs.
+  void multiply_panels() {
     const KernelTable& table = rules_.table;
     float* const panel = m_.panel.room<float>(table.knn_panel_floats(rules_.dim));
     float* const scratch = m_.scratch.room<float>(table.knn_panel_scratch(rules_.dim));
     KnnHit* const hits = m_.hits.room<KnnHit>(table.knn_panel * group_size_ + 1);
+    const float* const groups = pack_queries();
     const int64_t n_groups = static_cast<int64_t>(m_.first.size());
     for (int64_t at = 0; at < stretch_.n; at += table.knn_panel) {
       const int64_t n = std::min(table.knn_panel, stretch_.n - at);
@@ -43,47 +71,58 @@ class Scanner {
         packed = true;
         const int64_t w0 = g * group_size_, members = std::min(group_size_, stretch_.n_wants - w0);
         for (int64_t w = w0; w < w0 + members; ++w) out_.visited[static_cast<size_t>(w)] += n;
-        const int n_hits = table.knn_hits(panel, m_.groups.room<float>(0) + g * group_floats_, rules_.dim, n,
-                                          m_.least.data() + w0, hits);
+        const int n_hits =
+            table.knn_hits(panel, groups + g * group_floats_, rules_.dim, n, m_.least.data() + w0, hits);
         for (int h = 0; h < n_hits; ++h)
           if (hits[h].query < members) take(w0 + hits[h].query, stretch_.first + at + hits[h].row, hits[h].dot);
       }
     }
-    for (int64_t w = 0; w < stretch_.n_wants; ++w) {
-      std::vector<Candidate>& list = m_.lists[static_cast<size_t>(w)];
-      out_.count[static_cast<size_t>(w)] = static_cast<int32_t>(list.size());
-      out_.candidates.insert(out_.candidates.end(), list.begin(), list.end());
-      list.clear();
-    }
   }
 
- private:
-  void pack_queries() {
+  float* pack_queries() {
     const int64_t n = stretch_.n_wants, n_groups = (n + group_size_ - 1) / group_size_;
     float* const groups = m_.groups.room<float>(n_groups * group_floats_);
-    m_.limit.assign(static_cast<size_t>(n), 0.0f);
-    m_.least.assign(static_cast<size_t>(n_groups * group_size_), 2.0f);  // what no dot product reaches
-    if (m_.lists.size() < static_cast<size_t>(n)) m_.lists.resize(static_cast<size_t>(n));
     m_.first.clear();
     m_.last.clear();
-    std::vector<int32_t> which(static_cast<size_t>(group_size_));
+    m_.which.resize(static_cast<size_t>(group_size_));
     for (int64_t g = 0; g < n_groups; ++g) {
-      int32_t first = stretch_.wants[g * group_size_].first, last = 0;
+      const Want* const wants = stretch_.wants + g * group_size_;
+      int32_t first = wants[0].first, last = 0;
       const int64_t members = std::min(group_size_, n - g * group_size_);
       for (int64_t i = 0; i < members; ++i) {
-        const Want& want = stretch_.wants[g * group_size_ + i];
-        const size_t w = static_cast<size_t>(g * group_size_ + i);
-        which[static_cast<size_t>(i)] = want.query;
-        first = std::min(first, want.first);
-        last = std::max(last, want.last);
-        m_.limit[w] = queries_.limit[static_cast<size_t>(want.query)];
-        m_.least[w] = rules_.least_dot(m_.limit[w]);
+        m_.which[static_cast<size_t>(i)] = wants[i].query;
+        first = std::min(first, wants[i].first);
+        last = std::max(last, wants[i].last);
       }
       m_.first.push_back(first);
       m_.last.push_back(last);
-      rules_.table.knn_pack_group(queries_.embedded.data(), rules_.pitch, which.data(), members, rules_.dim,
+      rules_.table.knn_pack_group(queries_.embedded.data(), rules_.pitch, m_.which.data(), members, rules_.dim,
                                   groups + g * group_floats_);
     }
+    return groups;
+  }
+
+  // Row by row, those that one of the few queries needs.
+  void look_at_rows() {
+    const KernelTable& table = rules_.table;
+    float* const scratch = m_.scratch.room<float>(table.knn_panel_scratch(rules_.dim));
+    KnnHit* const hits = m_.hits.room<KnnHit>(table.knn_panel * kFew + 1);
+    int32_t which[kFew];
+    int64_t first = stretch_.n, last = 0;
+    for (int64_t w = 0; w < stretch_.n_wants; ++w) {
+      which[w] = stretch_.wants[w].query;
+      first = std::min<int64_t>(first, stretch_.wants[w].first);
+      last = std::max<int64_t>(last, std::min<int64_t>(stretch_.n, stretch_.wants[w].last));
+    }
+    for (int64_t at = first; at < last; at += table.knn_panel) {
+      const int64_t n = std::min(table.knn_panel, last - at);
+      const int n_hits =
+          table.knn_row_hits(block_.rows, stretch_.first + at, n, rules_.search.weights, queries_.embedded.data(),
+                             which, stretch_.n_wants, m_.least.data(), scratch, hits);
+      for (int h = 0; h < n_hits; ++h) take(hits[h].query, stretch_.first + at + hits[h].row, hits[h].dot);
+    }
+    for (int64_t w = 0; w < stretch_.n_wants; ++w)
+      out_.visited[static_cast<size_t>(w)] += std::max<int64_t>(0, last - first);
   }
 
   void take(int64_t w, int64_t row, float dot) {

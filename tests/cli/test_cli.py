@@ -14,7 +14,7 @@ from alseg_fast import atomic
 from alseg_fast.cli import main
 from support import build_model, draw_picture, write_pictures
 
-COMMANDS = ("demo", "inspect", "doctor", "score", "select", "propagate", "report", "bench")
+COMMANDS = ("demo", "inspect", "doctor", "score", "select", "index", "propagate", "report", "bench")
 
 
 @pytest.fixture

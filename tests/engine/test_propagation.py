@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from PIL import Image
 
 import alseg_fast as alseg
 from alseg_fast.errors import ModelError, PoolError, RangeError, RunError, UsageError
+from alseg_fast.stages import propagate_class, propagate_gate
 from alseg_fast.stages.pool import open_pool
 from alseg_fast.stages.propagate_files import locked
 from alseg_fast.stages.pseudo_masks import VOC_PALETTE
@@ -440,6 +442,42 @@ def test_damaged_files_are_made_again(pictures, tmp_path, tiny_model):
         assert contents(out) == expected, pattern
 
 
+def test_a_class_stopped_half_way_goes_on(pictures, tmp_path, monkeypatch):
+    """What was found so far is in the state, and the next call asks only for the rest."""
+    pool, ids = manifest_of(pictures, tmp_path / "pool.parquet", lambda i: "one")
+    expected = contents(propagate(pool, ids[:4], tmp_path / "whole").path)
+    original = propagate_gate.ClassSearch.search
+    asked = []
+
+    def search(self, rows, *args, **options):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append(len(rows))
+        return original(self, rows, *args, **options)
+
+    monkeypatch.setattr(propagate_gate, "_MOST_BLOCK", 4)
+    monkeypatch.setattr(propagate_gate, "_LEAST_BLOCK", 4)
+    monkeypatch.setattr(propagate_class.SearchSettings, "__init__", partialmethod_without_waiting())
+    monkeypatch.setattr(propagate_gate.ClassSearch, "search", search)
+    calls = 0
+    while not (tmp_path / "out" / "_SUCCESS").exists():
+        asked.clear()
+        calls += 1
+        with suppress(KeyboardInterrupt):
+            propagate(pool, ids[:4], tmp_path / "out")
+    assert calls in (3, 4)  # 5 blocks of the nearest, 5 of the counts at most
+    assert contents(tmp_path / "out") == expected
+
+
+def partialmethod_without_waiting():
+    original = propagate_class.SearchSettings.__init__
+
+    def init(self, *args, **options):
+        original(self, *args, **{**options, "save_seconds": 0.0})
+
+    return init
+
+
 def kill_command(pool, labelled, model, out):
     code = (
         "import sys, alseg_fast as alseg\n"
@@ -477,7 +515,9 @@ def test_sigkill_at_random_moments_loses_and_changes_nothing(pictures, tmp_path,
         assert process.returncode in (0, -signal.SIGKILL), error.decode()
         kills += 1
         now = {
-            p.name: p.read_bytes() for kind in ("histograms", "mask_parts") for p in (out / kind).glob("part-*.parquet")
+            p.relative_to(out): p.read_bytes()
+            for kind in ("histograms", "mask_parts")
+            for p in (out / kind).glob("part-*.parquet")
         }
         assert done_before.items() <= now.items()  # what was reported done stays as it is
         done_before = now

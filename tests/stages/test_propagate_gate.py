@@ -122,6 +122,32 @@ def test_claims_are_the_sorted_lists_also_after_added_labels(n, seed, kinds, sha
             assert (a is None and b is None) or a.tolist() == b.tolist()
 
 
+def test_a_class_that_was_begun_is_finished_from_there():
+    hist, labelled = class_rows(150, 5, 60), labels_at_random(150, 5, 0.1)
+    weights = gate.equal_weights(3)
+    whole = gate.find_neighbours(search_of(hist, weights), labelled, CAP)
+    for stop in range(1, 17):
+        kept = []
+
+        def save(state, kept=kept, stop=stop):
+            arrays = (state.distance, state.partner, state.rank, state.certified)
+            kept.append(gate.Neighbours(*(a.copy() for a in arrays), state.cap))
+            if len(kept) == stop:
+                raise InterruptedError
+
+        asked = []
+        with pytest.raises(InterruptedError):
+            gate.find_neighbours(
+                search_of(hist, weights, block_bytes=1, advance=asked.append), labelled, CAP, None, save
+            )
+        rest = []
+        search = search_of(hist, weights, block_bytes=1, advance=rest.append)
+        again = gate.find_neighbours(search, labelled, CAP, kept[-1])
+        for name in ("distance", "partner", "rank", "certified"):
+            assert np.array_equal(getattr(again, name), getattr(whole, name)), (name, stop)
+        assert sum(asked) + sum(rest) <= 2 * (~labelled).sum()
+
+
 def test_blocks_of_queries_change_nothing():
     hist, labelled = class_rows(150, 5, 40), labels_at_random(150, 5, 0.1)
     whole = gate.find_neighbours(search_of(hist, gate.equal_weights(3)), labelled, CAP)

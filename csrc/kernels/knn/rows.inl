@@ -73,6 +73,7 @@ inline void strip_to_panel(const float* strip, int64_t pitch, float* panel) {
   }
 }
 
+// Room for kLanes embedded rows.
 int64_t knn_panel_scratch(int64_t dim) { return kLanes * whole_vectors(dim); }
 int64_t knn_panel_floats(int64_t dim) { return kPanel * whole_vectors(dim); }
 

@@ -41,6 +41,41 @@ int knn_hits(const float* panel, const float* group, int64_t dim, int64_t n_rows
   return n;
 }
 
+// The same for few queries (rows `which` of `embedded`): row by row, which saves the panel. Rows first .. first + n - 1,
+// n <= kPanel; scratch holds knn_panel_scratch(dim).
+int knn_row_hits(const HistRows& rows, int64_t first, int64_t n, const double* weights, const float* embedded,
+                 const int32_t* which, int64_t n_queries, const float* least, float* scratch, KnnHit* hits) {
+  const int64_t pitch = whole_vectors(rows.dim);
+  int found = 0;
+  for (int64_t at = 0; at < n; at += kLanes) {
+    const int64_t count = n - at < kLanes ? n - at : kLanes;
+    if (count < kLanes) std::memset(scratch, 0, static_cast<size_t>(kLanes * pitch) * sizeof(float));
+    for (int64_t i = 0; i < count; ++i) row_values<true>(rows, first + at + i, weights, scratch + i * pitch);
+    for (int64_t q = 0; q < n_queries; ++q) {
+      const float* const query = embedded + which[q] * pitch;
+      vf sum[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) sum[i] = vf{};
+      for (int64_t j = 0; j < pitch; j += kLanes) {
+        const vf own = load(query + j);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) sum[i] += own * load(scratch + i * pitch + j);
+      }
+      transpose(sum);
+#pragma GCC unroll 16
+      for (int i = 1; i < kLanes; ++i) sum[0] += sum[i];
+      if (!any((vi)(sum[0] >= splat(least[q])))) continue;
+      float dots[kLanes];
+      store(dots, sum[0]);
+      for (int64_t i = 0; i < count; ++i) {
+        hits[found] = KnnHit{static_cast<int32_t>(q), static_cast<int32_t>(at + i), dots[i]};
+        found += dots[i] >= least[q];
+      }
+    }
+  }
+  return found;
+}
+
 // distances [kGroup, pitch] of the queries of a group to the first n_rows points of a panel.
 void knn_point_distances(const float* panel, const float* group, int64_t dim, int64_t n_rows, int64_t n_queries,
                          int64_t pitch, float* distances) {

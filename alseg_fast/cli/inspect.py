@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _index(path: Path) -> Result:
         *((key, str(value)) for key, value in index.info.items()),
         ("weights", "equal" if weights is None else str(weights)),
         ("classes", f"{len(index.classes):,}"),
-        *((f"class {label}", f"{n:,} in {len(index.blocks[label])} blocks") for label, n in shown),
+        *((_class_name(label), f"{n:,} in blocks of {_sizes(index.blocks[label])}") for label, n in shown),
         *([("", f"and {rest:,} smaller classes")] if rest else []),
         ("failures", f"{failures.num_rows:,}"),
     ]
@@ -71,6 +72,15 @@ def _index(path: Path) -> Result:
         text += "\nfailures by reason:\n"
         text += columns([(f"{n:,}", s, e) for (s, e), n in reasons.most_common(20)], indent="  ")
     return Result(data, text)
+
+
+def _class_name(label: Any) -> str:
+    return "no label" if label is None else f"class {label}"
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    more = f" and {len(sizes) - _EXAMPLES} more" if len(sizes) > _EXAMPLES else ""
+    return ", ".join(f"{size:,}" for size in sizes[:_EXAMPLES]) + more
 
 
 def _model(arguments: argparse.Namespace) -> Result:

@@ -9,19 +9,19 @@ cells-TOKEN.arrow   a record a cell: rows (int64), centroid (fixed-size list of 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import zlib
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..atomic import write_atomic
-from ..errors import IndexFileError
+from ..errors import IndexFileError, RunError
 from ..kernels.js_knn.common import Cells
 from .ids import INT, make_ids
 from .rows import Rows
@@ -60,14 +60,6 @@ def token() -> str:
     return secrets.token_hex(8)
 
 
-def write_file(directory: Path, name: str, content: bytes | Callable[[BinaryIO], None]) -> File:
-    """Write a whole file or none, safe on disk when this returns."""
-    path = directory / name
-    write_atomic(path, content, advice=_ADVICE)
-    size, crc = checksum(path)
-    return File(name, size, crc)
-
-
 def checksum(path: Path) -> tuple[int, int]:
     """(bytes, CRC-32) of a file."""
     size = crc = 0
@@ -79,15 +71,26 @@ def checksum(path: Path) -> tuple[int, int]:
 
 
 def write_table(directory: Path, name: str, columns: dict[str, pa.Array], metadata: dict[str, str]) -> File:
-    """An Arrow IPC file of one record batch, written without a copy of the columns."""
+    """An Arrow IPC file of one record batch, written without a copy of the columns and flushed to the disk.
+
+    The name is nobody else's and index.json does not say it yet: a part of a file is a left-over, not damage. The
+    caller makes the name itself survive a power cut, once for all files of a save.
+    Raises: RunError: it cannot be written.
+    """
+    path = directory / name
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     batch = batch.replace_schema_metadata(metadata)
-
-    def write(file: BinaryIO) -> None:
-        with pa.OSFile(str(file.name), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    try:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
-
-    return write_file(directory, name, write)
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+        size, crc = checksum(path)
+    except OSError as exc:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {exc.strerror or exc}; {_ADVICE}") from exc
+    return File(name, size, crc)
 
 
 def write_segment(directory: Path, rows: Rows) -> Segment:

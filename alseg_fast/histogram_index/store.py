@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ INDEX_JSON = "index.json"
 LOCK = ".lock"
 FAILURES = "failures.parquet"  # of the command line: images without a histogram
 _SEGMENT_NAME = re.compile(r"^(rows|cells|removed)-[0-9a-f]{16}\.arrow$")
+_WRITERS = 8  # files that are flushed at once
 _ATTEMPTS = 5  # a reader that meets a save in between starts again
 
 
@@ -81,6 +83,10 @@ def save_index(
                     "load it again and repeat the change"
                 )
             known = {rows: s for rows, s in home.segments.items() if all(_is_there(directory, f) for f in s.files())}
+        fresh = [p.rows for _, _, p in state.parts() if p.rows not in known]
+        # Waiting for the disk is what takes the time where classes are many; it takes no more for several at once.
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            written = dict(zip(fresh, pool.map(lambda rows: write_segment(directory, rows), fresh), strict=True))
         segments: dict[Rows, Segment] = {}
         removed_segment: list[np.ndarray[Any, Any]] = []
         removed_row: list[np.ndarray[Any, Any]] = []
@@ -88,7 +94,7 @@ def save_index(
         for label, rows in state.classes.items():
             listed = []
             for part in rows.parts:
-                segment = known.get(part.rows) or write_segment(directory, part.rows)
+                segment = known[part.rows] if part.rows in known else written[part.rows]
                 if part.alive is not None:
                     dead = np.flatnonzero(~part.alive)
                     removed_segment.append(np.full(len(dead), len(segments), np.int64))
@@ -100,6 +106,7 @@ def save_index(
         if removed_row:
             columns = {"segment": flat(np.concatenate(removed_segment)), "row": flat(np.concatenate(removed_row))}
             removed = write_table(directory, f"removed-{token()}.arrow", columns, {})
+        sync_directory(directory)
         mark = token()
         described_index = {
             "format": FORMAT,

@@ -38,7 +38,7 @@ def belharbi_histogram(image: numpy.ndarray, out_width: typing.SupportsInt | typ
     """
     Fill `counts`; see kernels/belharbi_histogram/native_cpu.py.
     """
-def color_histogram(images: collections.abc.Sequence[numpy.ndarray], masks: typing.Any, space: typing.SupportsInt | typing.SupportsIndex, bins: typing.SupportsInt | typing.SupportsIndex, joint: bool, to_xyz: typing.Any, roots: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, counts: typing.Any) -> None:
+def color_histogram(images: collections.abc.Sequence[numpy.ndarray], masks: typing.Any, space: typing.SupportsInt | typing.SupportsIndex, bins: typing.SupportsInt | typing.SupportsIndex, joint: bool, to_xyz: typing.Any, ab: typing.Any, lightness: typing.Any, num_threads: typing.SupportsInt | typing.SupportsIndex, counts: typing.Any) -> None:
     """
     Fill `counts`; see kernels/color_histogram/native_cpu.py.
     """

@@ -1,6 +1,6 @@
 """The only reader of environment variables.
 
-``ALSEG_BACKEND``  force one implementation (reference, native, numba, triton); empty: choose per call.
+``ALSEG_BACKEND``  force one implementation (reference, native, faiss, numba, triton); empty: choose per call.
 ``ALSEG_SIMD``     pin the native kernels to an instruction-set level (baseline, avx2, avx512).
 """
 

@@ -1,4 +1,4 @@
-"""alseg index: fills a saved HistogramIndex from a RUN, a Parquet file or a pool, and asks it.
+"""alseg index build and add: fill a saved HistogramIndex from a RUN, a Parquet file or a pool.
 
 What is committed stays: every few thousand images the index is saved (an atomic step) and only then reported, so a
 process may be killed at any moment; the same command with skip_existing goes on from there.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,16 +17,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .config import available_cpus
-from .engine import is_remote
-from .errors import AlsegError, DataError, UsageError
-from .histogram_index import HistogramIndex, SearchResult
-from .histogram_index.ids import INT, take_ids
+from .errors import UsageError
+from .histogram_index import HistogramIndex
 from .histogram_index.store import is_index
+from .index_pictures import PoolSource
 from .ops.histogram_spec import HistogramSpec
-from .pipeline import Stage, run_ordered
-from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
-from .stages.fetch import fetch_bytes
+from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.index_failures import Failures
 from .stages.index_tables import (
     Rows,
@@ -39,10 +34,9 @@ from .stages.index_tables import (
     parquet_source,
     run_source,
 )
-from .stages.pool import Pool, open_pool
+from .stages.pool import open_pool
 from .stages.run_layout import RUN_JSON
 from .stages.run_reader import Run, open_run
-from .worker import MemoryGate
 
 HISTOGRAM = "histogram"  # key of HistogramIndex.info
 DEFAULT_SPEC = "rgb:32"
@@ -53,8 +47,6 @@ COMMIT_ROWS = 1 << 16
 COMMIT_SECONDS = 30.0  # and no later than this, however slow the images come
 DEFAULT_MAX_MEMORY = 2 << 30
 _COPIES = 6  # of a row: as read, as collected, in a block, and what a merge holds beside it
-_REMOTE_FETCHERS = 16
-_PIXEL_SHARE = 4  # of the memory, one in so many bytes is for decoded pictures
 
 OnStart = Callable[[int, int], None]
 OnCommit = Callable[[int, int], None]
@@ -91,77 +83,6 @@ class Source(Protocol):
     channels: int
 
     def rows(self, wanted: NDArray[np.bool_], at_a_time: int) -> Iterator[Rows]: ...
-
-
-class PoolSource:
-    """The pictures of a pool; their histograms are computed on worker threads."""
-
-    def __init__(self, pool: Pool, spec: HistogramSpec, workers: int | None, max_pixels: int, memory: int) -> None:
-        self.name = pool.source
-        self.ids = pool.table.column("image_id").combine_chunks()
-        self.dim = spec.dim
-        self.spec: HistogramSpec | None = spec
-        self._spec = spec
-        self.channels = spec.channels
-        self._pool = pool
-        self._workers = workers or available_cpus()
-        self._max_pixels = max_pixels
-        self._gate = MemoryGate(max(memory // _PIXEL_SHARE, 1))
-
-    def rows(self, wanted: NDArray[np.bool_], at_a_time: int) -> Iterator[Rows]:
-        table = self._pool.table
-        columns = [table.column(name) for name in ("image_id", "uri", "offset", "size")]
-
-        def items() -> Iterator[tuple[Any, ...]]:
-            for number in np.flatnonzero(wanted).tolist():
-                yield number, *(column[number].as_py() for column in columns)
-
-        remote = is_remote(table.column("uri")[0].as_py())
-        stages = [
-            Stage("fetch", lambda _, item: (item, _fetched(item)), _REMOTE_FETCHERS if remote else 1),
-            Stage("histogram", self._computed, self._workers, DecodeBuffer),
-        ]
-        in_flight = 4 * self._workers + (_REMOTE_FETCHERS if remote else 0)
-        collected = Rows([], [], np.empty((at_a_time, self.dim), np.float32))
-        with closing(run_ordered(items(), stages, in_flight=in_flight)) as results:
-            for (number, image_id, uri, *_), outcome in results:
-                if isinstance(outcome, np.ndarray):
-                    collected.hist[len(collected.ids)] = outcome
-                    collected.ids.append(image_id)
-                    collected.numbers.append(number)
-                else:
-                    collected.failures.append(failure(image_id, uri, *outcome))
-                if len(collected.ids) + len(collected.failures) == at_a_time:
-                    yield _trimmed(collected)
-                    collected = Rows([], [], np.empty((at_a_time, self.dim), np.float32))
-        yield _trimmed(collected)
-
-    def _computed(self, buffer: DecodeBuffer, task: tuple[Any, Any]) -> tuple[Any, Any]:
-        item, data = task
-        if not isinstance(data, bytes):
-            return task
-        try:
-            with self._gate.hold(peak_bytes(data)):
-                image = decode_image(data, max_pixels=self._max_pixels, buffer=buffer).image
-                return item, self._spec.compute(image)
-        except (AlsegError, MemoryError) as error:
-            return item, ("decode", _one_line(error))
-
-
-def _fetched(item: tuple[Any, ...]) -> Any:
-    _, _, uri, offset, size = item
-    try:
-        return fetch_bytes(uri, offset, size)
-    except DataError as error:
-        return "fetch", _one_line(error)
-
-
-def _trimmed(rows: Rows) -> Rows:
-    return Rows(rows.ids, rows.numbers, rows.hist[: len(rows.ids)], rows.failures)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -285,7 +206,7 @@ def _open_source(
 
 
 def _labels(source: str | os.PathLike[str], opened: Source, run: Run | None, how: str) -> list[Any] | None:
-    own = opened._pool.table if isinstance(opened, PoolSource) else own_table(source, run)
+    own = opened.pool.table if isinstance(opened, PoolSource) else own_table(source, run)
     labels = labels_for(opened.ids, how, opened.name, own, run)
     return None if labels is None else labels.to_pylist()
 
@@ -376,54 +297,3 @@ def _merge(index: HistogramIndex, path: Path, filling: Filling) -> None:
         index.optimize([label], max_rows=most) if label is not None else index.optimize(max_rows=most)
         held += rows
     index.save(path)
-
-
-def query_index(
-    path: str | os.PathLike[str],
-    *,
-    image_id: str | None = None,
-    image: str | None = None,
-    label: str | None = None,
-    k: int = 10,
-    exact: bool = True,
-    multiplier: int = 8,
-    within: float | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> tuple[SearchResult, Any]:
-    """The neighbours of an image of the index (which is no neighbour of itself) or of a picture; and the class.
-
-    Args:
-        image_id: one of the index; exactly one of image_id and image.
-        image: path or URL of a picture, whose histogram is computed as those of the index were.
-        label: the class to look in; None: that of image_id, or the only one.
-    """
-    index = HistogramIndex.load(path)
-    chosen: Any = _label_of(index, label)
-    if image_id is not None:
-        key = _id_of(index, image_id)
-        queries = index.rows([key]).astype(np.float32)
-        chosen = index.labels_of([key])[0] if label is None else chosen
-    else:
-        text = index.info.get(HISTOGRAM)
-        if text is None:
-            raise UsageError(f"{os.fspath(path)} does not say which histogram it holds; query it with --id")
-        pixels = decode_image(fetch_bytes(str(image)), max_pixels=max_pixels).image
-        queries, key = HistogramSpec.parse(text).compute(pixels)[None], None
-    found = index.search(queries, chosen, k, exact, multiplier=multiplier, exclude=[key], within=within)
-    return found, chosen
-
-
-def _label_of(index: HistogramIndex, label: str | None) -> Any:
-    """A label of the command line: text as it is, or the integer that it writes."""
-    if label is None or label in index.classes:
-        return label
-    number = label.removeprefix("-")
-    return int(label) if number.isdecimal() and int(label) in index.classes else label
-
-
-def _id_of(index: HistogramIndex, text: str) -> Any:
-    if index.id_kind == INT:
-        if not text.removeprefix("-").isdecimal():
-            raise UsageError(f"--id must be a whole number, as the ids of the index are; got {text!r}")
-        return int(take_ids("alseg index query", "--id", [int(text)], INT).to_numpy()[0])
-    return text

@@ -41,8 +41,8 @@ def find_sources(data: str | Path | None) -> tuple[list[Path], str]:
     Raises: UsageError: `data` was named and holds no pictures.
     """
     root = DEFAULT_DATA.parent if data is None else Path(data)
-    if not (root / "bsds500").is_dir() and (root.parent / "bsds500").is_dir():
-        root = root.parent  # the folder of BSDS500 itself was named
+    if root.name == "bsds500":
+        root = root.parent
     found, names = [], []
     for folder in _FOLDERS:
         pictures = sorted(p for p in (root / folder).glob("*") if p.suffix in (".jpg", ".png"))[:_PER_SOURCE]
@@ -131,11 +131,11 @@ def _normal(mass: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def make_random(n: int, dim: int, clustered: bool, seed: int) -> NDArray[np.float32]:
-    """[n, dim]: around 1,000 centres drawn from Dirichlet(0.2), or independent from Dirichlet(1), which is dense."""
+    """[n, dim]: around 200 centres drawn from Dirichlet(0.2), or independent from Dirichlet(1), which is dense."""
     rng = np.random.default_rng(seed)
     if not clustered:
         return _normal(rng.standard_exponential((n, dim), np.float32) + np.float32(1e-9))
-    centres = _normal(np.random.default_rng(0).standard_gamma(0.2, (1000, dim)) + 1e-6)
+    centres = _normal(np.random.default_rng(0).standard_gamma(0.2, (200, dim)) + 1e-6)
     out = np.empty((n, dim), np.float32)
     for first in range(0, n, 65536):
         rows = out[first : first + 65536]

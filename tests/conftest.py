@@ -37,6 +37,8 @@ def poisoned_outputs(monkeypatch):
         "js_knn",
         "nearest_centroid",
         "js_channel_sums",
+        "color_histogram",
+        "belharbi_histogram",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

@@ -32,6 +32,7 @@ BENCHES = {
     "crf": Bench(parts=("speed", "accuracy"), takes=("data",)),
     "knn": Bench(parts=("exact", "graphs", "cost", "build"), takes=("data", "device")),
     "regions": Bench(parts=("steps", "core-hours"), takes=("data",)),
+    "histogram": Bench(takes=("data",)),
     "pipeline": Bench(),
     "memory": Bench(),
 }
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         default=None,
-        help="of slic, crf, regions, knn: folder of BSDS500 pictures and drawings",
+        help="of slic, crf, regions, histogram, knn: folder of BSDS500 pictures and drawings",
     )
     parser.add_argument("--save-to", metavar="DIR", default=None, help="also write each result as JSON here")
 

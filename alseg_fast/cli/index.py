@@ -158,7 +158,7 @@ def _told(summary: Any, strict: bool) -> Result:
 
 
 def _query(arguments: argparse.Namespace) -> Result:
-    from ..indexing import query_index
+    from ..index_query import query_index
 
     found, label = query_index(
         arguments.index,

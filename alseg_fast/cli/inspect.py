@@ -10,6 +10,7 @@ from typing import Any
 from .arguments import add_model_options, model_options
 from .output import Result, columns
 
+_SHOWN = ("measures", "histogram")  # of the config, in lines of their own
 _EXAMPLES = 5
 _CLASSES = 20
 
@@ -112,11 +113,7 @@ def _run(path: str) -> Result:
         ("model", f"{info['model']['path']} (sha256 {info['model']['sha256'][:12]})"),
         ("classes", f"{len(opened.classes)}: {', '.join(opened.classes)}"),
         ("measures", ", ".join(opened.measures)),
-        *(
-            (f"config {key}", str(value))
-            for key, value in sorted(info["config"].items())
-            if key not in ("measures", "histogram")
-        ),
+        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items()) if key not in _SHOWN),
     ]
     text = columns(rows)
     if reasons:

@@ -18,7 +18,7 @@ CELLS_FROM = 4096
 CELLS_PER_ROOT = 1.0
 """Cells = this * sqrt(rows): then ranking the cells of a query costs about as much as scanning one of them."""
 SAMPLED_PER_CELL = 64
-MOST_SAMPLED = 1 << 16
+MOST_SAMPLED = 1 << 15
 """The sample that the centroids come from; a centroid may lie anywhere, only the speed of a search depends on it."""
 ROUNDS = 4
 """Lloyd iterations; later ones move the centroids little."""

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..checks import check_choice, check_threads
 from ..errors import RangeError, ShapeError
 from . import search as searching
-from .changes import add_rows, merge_class, remove_rows
-from .ids import INT, Ids, take_ids
+from .changes import TAIL_ROWS, add_rows, merge_class, remove_rows
+from .id_checks import check_found, check_new, name_id
+from .ids import take_ids
 from .inputs import (
     Label,
     check_count,
@@ -222,8 +224,11 @@ class HistogramIndex:
             known, codes = take_labels(name, labels, len(array))
             if not len(array):
                 return
-            _check_new(name, column, state)
+            check_new(name, column, state)
             self._state = add_rows(state, settings, column, array, known, codes)
+            del column
+            if len(array) >= TAIL_ROWS:
+                pa.default_memory_pool().release_unused()  # what looking for repeated ids took
 
     def remove(self, ids: Any) -> None:
         """Remove rows; all of them or, with an error, none. Their memory is freed by `optimize` and by `save`, by the
@@ -237,9 +242,11 @@ class HistogramIndex:
             column = take_ids(name, "ids", ids, None)
             repeated = column.first_repeated()
             if repeated is not None:
-                raise RangeError(f"{name}: ids must be distinct; got {_id(column, repeated)} twice. Name each id once.")
+                raise RangeError(
+                    f"{name}: ids must be distinct; got {name_id(column, repeated)} twice. Name each id once."
+                )
             found = state.find(column)
-            _check_found(name, column, found)
+            check_found(name, column, found)
             if len(column):
                 self._state = remove_rows(state, found)
 
@@ -347,7 +354,7 @@ class HistogramIndex:
     def _find(self, name: str, ids: Any) -> Found:
         column = take_ids(name, "ids", ids, None)
         found = self._state.find(column)
-        _check_found(name, column, found)
+        check_found(name, column, found)
         return found
 
     def _known(self, state: State, name: str, label: Any) -> Label:
@@ -380,31 +387,3 @@ class HistogramIndex:
 
 def _length(labels: Any) -> int:
     return len(labels) if hasattr(labels, "__len__") and not isinstance(labels, str) else 1
-
-
-def _id(column: Ids, row: int) -> str:
-    value = column.to_numpy()[row]
-    return repr(int(value) if column.kind == INT else value)
-
-
-def _check_new(name: str, column: Ids, state: State) -> None:
-    repeated = column.first_repeated()
-    if repeated is not None:
-        raise RangeError(
-            f"{name}: ids must be distinct; got {_id(column, repeated)} again in row {repeated}. Name each row once."
-        )
-    present = np.flatnonzero(state.find(column).place >= 0)
-    if len(present):
-        raise RangeError(
-            f"{name}: ids must be new; got {_id(column, int(present[0]))} in row {present[0]}, which is in the index. "
-            "Remove it first, or leave the row out."
-        )
-
-
-def _check_found(name: str, column: Ids, found: Found) -> None:
-    missing = found.missing()
-    if len(missing):
-        raise RangeError(
-            f"{name}: ids must be in the index; got {_id(column, int(missing[0]))} in row {missing[0]}. "
-            "Leave out what was never added or is removed already."
-        )

@@ -13,7 +13,7 @@ from ..errors import DtypeError, RangeError, ShapeError
 
 Label = int | str | None
 PUBLISHED = "published"
-BLOCK_ROWS = 8192  # rows that are converted at a time: a few megabytes in float64
+BLOCK_ROWS = 2048  # rows that are converted at a time: one or two megabytes in float64
 _NAMED = 10  # classes that a message lists
 
 

@@ -27,7 +27,7 @@ from .. import __version__
 from ..atomic import is_temp_name, make_directory, remove_leftovers, sync_directory, write_atomic
 from ..errors import IndexFileError
 from .ids import INT, STR
-from .inputs import PUBLISHED, Label
+from .inputs import Label
 from .rows import Part, Rows
 from .segments import File, Segment, damaged, flat, read_segment, read_table, token, write_segment, write_table
 from .settings import Settings
@@ -108,7 +108,7 @@ def save_index(
             "alseg_fast": __version__,
             "rows": len(state),
             "id_kind": state.kind,
-            "settings": _settings_json(settings),
+            "settings": settings.to_json(),
             "info": json.loads(described),
             "classes": classes,
             "removed": removed.to_json() if removed else None,
@@ -143,7 +143,7 @@ def _load(
 ) -> tuple[Settings, State, Home, dict[str, Any]]:
     where = directory / INDEX_JSON
     try:
-        settings = _settings_of(facts["settings"])
+        settings = Settings.from_json(facts["settings"])
         kind = facts["id_kind"]
         classes = [(c["label"], [(int(s["rows"]), _segment_of(s)) for s in c["segments"]]) for c in facts["classes"]]
         removed = _file_of(facts["removed"]) if facts["removed"] else None
@@ -254,39 +254,6 @@ def _read_json(directory: Path) -> dict[str, Any]:
             f"{path} has version {version}, this alseg-fast reads up to {VERSION}; install a newer alseg-fast"
         )
     return facts
-
-
-def _settings_json(settings: Settings) -> dict[str, Any]:
-    weights = settings.weights
-    return {
-        "metric": "js",
-        "dim": settings.dim,
-        "channels": settings.channels,
-        "weights": weights.tolist() if isinstance(weights, np.ndarray) else weights,
-        "dtype": settings.dtype,
-        "cells": settings.cells,
-        "seed": settings.seed,
-        "max_rows_exact": settings.max_rows_exact,
-    }
-
-
-def _settings_of(facts: Mapping[str, Any]) -> Settings:
-    weights = facts["weights"]
-    dim, channels = int(facts["dim"]), int(facts["channels"])
-    fixed = None if weights in (None, PUBLISHED) else np.array(weights, np.float64)
-    if facts["dtype"] not in ("float32", "float16") or dim < 1 or channels < 1 or dim % channels:
-        raise ValueError("unknown settings")
-    if fixed is not None and (fixed.shape != (channels,) or not (np.isfinite(fixed) & (fixed > 0)).all()):
-        raise ValueError("unknown weights")
-    return Settings(
-        dim=dim,
-        channels=channels,
-        weights=weights if fixed is None else fixed,
-        dtype=facts["dtype"],
-        cells=facts["cells"] if facts["cells"] in ("auto", None) else int(facts["cells"]),
-        seed=int(facts["seed"]),
-        max_rows_exact=int(facts["max_rows_exact"]),
-    )
 
 
 def _segment_json(segment: Segment) -> dict[str, Any]:

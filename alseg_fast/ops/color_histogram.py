@@ -77,11 +77,15 @@ def color_histogram(
     if space == BELHARBI:
         return _belharbi(pictures, masks, threads).astype(kind, copy=False)
     counts: NDArray[np.uint64] = _op("cpu", pictures, masks, space, int(bins), bool(joint), threads)
-    parts = counts.reshape(len(pictures), 1 if joint else 3, -1)
-    total = parts[:, :1].sum(axis=2, keepdims=True)
-    if masks is not None and not total.all():
-        raise _empty_mask(int(np.flatnonzero(total.ravel() == 0)[0]), len(pictures))
-    return (parts / total).astype(np.float32).astype(kind, copy=False).reshape(len(pictures), -1)
+    # Each channel holds every pixel once.
+    if masks is None:
+        pixels = np.array([picture.shape[0] * picture.shape[1] for picture in pictures])
+    else:
+        pixels = np.array([np.count_nonzero(inside) for inside in masks])
+        if not pixels.all():
+            raise _empty_mask(int(np.flatnonzero(pixels == 0)[0]), len(pictures))
+    rows: NDArray[np.float32] = (counts / pixels[:, None]).astype(np.float32)
+    return rows.astype(kind, copy=False)
 
 
 def _belharbi(pictures: list[NDArray[np.uint8]], masks: Any, threads: int) -> NDArray[np.float32]:

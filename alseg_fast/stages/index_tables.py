@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from ..errors import PoolError, RunError, UsageError
 from ..ops.histogram_spec import HistogramSpec
 from .pool import open_pool
-from .run_layout import POOL_ARROW
+from .run_layout import HISTOGRAM, POOL_ARROW
 from .run_pool import read_pool
 from .run_reader import Run
 
-HISTOGRAM = "histogram"
 AUTO, NONE, PREDICTED = "auto", "none", "predicted"
 
 
@@ -83,11 +82,12 @@ class TableSource:
 
 
 def _matrix(column: pa.Array, dim: int) -> NDArray[Any]:
-    """[n, D] of a list column; rows of nulls or of another length become NaN."""
-    if pa.types.is_fixed_size_list(column.type):
-        flat = column.fill_null([None] * dim).flatten() if column.null_count else column.flatten()
-        return np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(len(column), dim)
-    out = np.full((len(column), dim), np.nan, np.float64)
+    """[n, D] of a list column; rows that are null, hold nulls or have another length become NaN."""
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        flat = column.flatten()
+        if not flat.null_count:
+            return np.asarray(flat.to_numpy()).reshape(len(column), dim)
+    out = np.full((len(column), dim), np.nan)
     for i, row in enumerate(column):
         values = row.values
         if values is not None and len(values) == dim:

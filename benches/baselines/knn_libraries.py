@@ -11,7 +11,7 @@ from .knn_signature import Call, Rows, scan
 
 
 def scipy(rows: Rows, queries: Rows, k: int, threads: int) -> Call:
-    """`cdist(..., "jensenshannon")` in blocks, which holds the GIL: threads do not help it."""
+    """`cdist(..., "jensenshannon")` in blocks."""
     from scipy.spatial.distance import cdist
 
     wide, wanted = rows.astype(np.float64), queries.astype(np.float64)

@@ -46,7 +46,8 @@ void take_image(const py::array& image, const py::object& mask, alseg::Histogram
 
 // Fills counts [N, dim] with the pixels of each bin.
 void color_histogram(const std::vector<py::array>& images, const py::object& masks, int space, int64_t bins, bool joint,
-                     const py::object& to_xyz, const py::object& roots, int num_threads, const py::object& counts) {
+                     const py::object& to_xyz, const py::object& ab, const py::object& lightness, int num_threads,
+                     const py::object& counts) {
   alseg::HistogramJob common{};
   if (space < 0 || space > 2 || bins < 1 || bins > (joint ? alseg::kMostJointBins : alseg::kMostHistogramBins))
     throw py::value_error("space or bins is out of range");
@@ -54,8 +55,9 @@ void color_histogram(const std::vector<py::array>& images, const py::object& mas
   common.bins = bins;
   common.joint = joint;
   common.to_xyz = bindings::readable<uint64_t>(to_xyz, "to_xyz", {3, 256}, 'u');
-  common.roots = reinterpret_cast<const alseg::SlicRoot*>(bindings::readable<int16_t>(roots, "roots", {8192, 4}, 'i'));
-  if (common.space == alseg::HistogramSpace::lab && (!common.to_xyz || !common.roots))
+  common.ab = bindings::readable<uint32_t>(ab, "ab", {3, 8192}, 'u');
+  common.lightness = bindings::readable<uint8_t>(lightness, "lightness", {8192}, 'u');
+  if (common.space == alseg::HistogramSpace::lab && (!common.to_xyz || !common.ab || !common.lightness))
     throw py::value_error("lab needs its tables");
   std::vector<py::object> held;
   if (!masks.is_none()) held = py::cast<std::vector<py::object>>(masks);
@@ -88,6 +90,6 @@ void color_histogram(const std::vector<py::array>& images, const py::object& mas
 
 void register_histogram(py::module_& m) {
   m.def("color_histogram", &color_histogram, py::arg("images"), py::arg("masks"), py::arg("space"), py::arg("bins"),
-        py::arg("joint"), py::arg("to_xyz"), py::arg("roots"), py::arg("num_threads"), py::arg("counts"),
+        py::arg("joint"), py::arg("to_xyz"), py::arg("ab"), py::arg("lightness"), py::arg("num_threads"), py::arg("counts"),
         "Fill `counts`; see kernels/color_histogram/native_cpu.py.");
 }

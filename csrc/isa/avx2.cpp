@@ -58,17 +58,44 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
-// The top bits of 64 bytes.
-inline uint64_t top_bits(const uint8_t* p) {
-  const auto half = [p](int i) {
-    return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i))));
-  };
-  return half(0) | uint64_t{half(32)} << 32;
+// kLanes bytes as integers, and back (the low bytes).
+inline vi load_lanes(const uint8_t* p) {
+  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
+inline void store_lanes(uint8_t* p, vi v) {
+  const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1,
+                                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i bytes = _mm256_shuffle_epi8((__m256i)v, low);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
+                   _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
+}
+
+// 1 / x of a normal number, to 4e-7 of it.
+inline vf about_inverse(vf x) {
+  const vf first = (vf)_mm256_rcp_ps((__m256)x);
+  return first + first * (1.0f - x * first);
+}
+// The bits of 64 bytes, from the top one down.
+class ByteBits {
+ public:
+  explicit ByteBits(const uint8_t* p)
+      : low_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))),
+        high_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))) {}
+  uint64_t next() {
+    const uint64_t low = static_cast<uint32_t>(_mm256_movemask_epi8(low_));
+    const uint64_t high = static_cast<uint32_t>(_mm256_movemask_epi8(high_));
+    low_ = _mm256_add_epi8(low_, low_);
+    high_ = _mm256_add_epi8(high_, high_);
+    return low | high << 32;
+  }
+
+ private:
+  __m256i low_, high_;
+};
 typedef uint64_t vq __attribute__((vector_size(32)));
 inline vq majority(vq a, vq b, vq c) { return (a & b) | (c & (a | b)); }
 inline vq odd(vq a, vq b, vq c) { return a ^ b ^ c; }
-constexpr int64_t kSlicedBins = 16;  // up to so many bins a channel, bit planes are counted faster than bytes
+constexpr int64_t kSlicedBins = 64;  // up to so many bins a channel, bit planes are counted faster than bytes
 
 #include "kernels/simd.inl"
 #include "kernels/uncertainty/rows.inl"
@@ -96,6 +123,7 @@ constexpr int64_t kSlicedBins = 16;  // up to so many bins a channel, bit planes
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/split_16.inl"
 #include "kernels/histogram/planes.inl"
 #include "kernels/histogram/bit_planes.inl"
 #include "kernels/histogram/increments.inl"

@@ -50,8 +50,46 @@ inline uint32_t changes(const int16_t* p) {
 }
 
 inline vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
-// The top bits of 64 bytes.
-inline uint64_t top_bits(const uint8_t* p) { return _mm512_movepi8_mask(_mm512_loadu_si512(p)); }
+// 16 interleaved pixels -> 16 bytes of red, green, blue.
+inline void split_16(const uint8_t* in, uint8_t* r, uint8_t* g, uint8_t* b) {
+  const __m512i four_each = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+  const __m512i by_channel =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
+  const __m512i together = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i v = _mm512_maskz_loadu_epi32(0xfff, in);
+  v = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(four_each, v), by_channel);
+  v = _mm512_permutexvar_epi32(together, v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(r), _mm512_castsi512_si128(v));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(g), _mm512_extracti32x4_epi32(v, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(b), _mm512_extracti32x4_epi32(v, 2));
+}
+
+// kLanes bytes as integers, and back (the low bytes).
+inline vi load_lanes(const uint8_t* p) {
+  return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline void store_lanes(uint8_t* p, vi v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)v));
+}
+
+// 1 / x of a normal number, to 2e-7 of it.
+inline vf about_inverse(vf x) {
+  const vf first = (vf)_mm512_rcp14_ps((__m512)x);
+  return first + first * (1.0f - x * first);
+}
+// The bits of 64 bytes, from the top one down.
+class ByteBits {
+ public:
+  explicit ByteBits(const uint8_t* p) : bytes_(_mm512_loadu_si512(p)) {}
+  uint64_t next() {
+    const uint64_t bits = _mm512_movepi8_mask(bytes_);
+    bytes_ = _mm512_add_epi8(bytes_, bytes_);
+    return bits;
+  }
+
+ private:
+  __m512i bytes_;
+};
 typedef uint64_t vq __attribute__((vector_size(64)));
 inline vq majority(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0xe8); }
 inline vq odd(vq a, vq b, vq c) { return (vq)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }

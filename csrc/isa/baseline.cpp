@@ -68,16 +68,29 @@ inline vf vsqrt(vf v) {
   for (int i = 0; i < kLanes; ++i) v[i] = __builtin_sqrtf(v[i]);
   return v;
 }
-// The top bits of 64 bytes.
-inline uint64_t top_bits(const uint8_t* p) {
-  uint64_t bits = 0;
-  for (int i = 0; i < 8; ++i) {
-    uint64_t bytes;
-    std::memcpy(&bytes, p + 8 * i, 8);
-    bits |= ((bytes & 0x8080808080808080u) >> 7) * 0x0102040810204080u >> 56 << 8 * i;
-  }
-  return bits;
+// kLanes bytes as integers, and back (the low bytes).
+inline vi load_lanes(const uint8_t* p) { return vi{p[0], p[1], p[2], p[3]}; }
+inline void store_lanes(uint8_t* p, vi v) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint8_t>(v[i]);
 }
+
+inline vf about_inverse(vf x) { return 1.0f / x; }
+// The bits of 64 bytes, from the top one down.
+class ByteBits {
+ public:
+  explicit ByteBits(const uint8_t* p) { std::memcpy(bytes_, p, sizeof bytes_); }
+  uint64_t next() {
+    uint64_t bits = 0;
+    for (int i = 0; i < 8; ++i) {
+      bits |= (bytes_[i] & 0x8080808080808080u) / 128 * 0x0102040810204080u >> 56 << 8 * i;
+      bytes_[i] = (bytes_[i] & 0x7f7f7f7f7f7f7f7fu) << 1;
+    }
+    return bits;
+  }
+
+ private:
+  uint64_t bytes_[8];
+};
 typedef uint64_t vq __attribute__((vector_size(16)));
 inline vq majority(vq a, vq b, vq c) { return (a & b) | (c & (a | b)); }
 inline vq odd(vq a, vq b, vq c) { return a ^ b ^ c; }
@@ -109,6 +122,7 @@ constexpr int64_t kSlicedBins = 8;  // up to so many bins a channel, bit planes 
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"
 #include "kernels/knn/exact.inl"
+#include "kernels/histogram/split_16.inl"
 #include "kernels/histogram/planes.inl"
 #include "kernels/histogram/bit_planes.inl"
 #include "kernels/histogram/increments.inl"

@@ -38,9 +38,8 @@ def resize(image: Ints, height: int, width: int) -> Ints:
         first, taps = cubic_taps(image.shape[axis], size)
         x = np.moveaxis(image, axis, 0)
         source = np.minimum(first[:, None] + np.arange(taps.shape[1]), x.shape[0] - 1)  # beyond it, taps are 0
-        total = np.stack(
-            [np.einsum("k,k...->...", t.astype(np.int64), x[i]) for t, i in zip(taps, source, strict=True)]
-        )
+        weights = taps.astype(np.int64)
+        total = np.stack([np.tensordot(w, x[i], 1) for w, i in zip(weights, source, strict=True)])
         x = np.clip((total + (1 << (COEFFICIENT_BITS - 1))) >> COEFFICIENT_BITS, 0, 255)
         image = np.moveaxis(x, 0, axis)
     return image
@@ -52,7 +51,8 @@ def smooth(image: Ints) -> Ints:
     centre, side, corner = gaussian_weights()
     sides = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
     corners = p[:-2, :-2] + p[:-2, 2:] + p[2:, :-2] + p[2:, 2:]
-    return centre * p[1:-1, 1:-1] + side * sides + corner * corners
+    smoothed: Ints = centre * p[1:-1, 1:-1] + side * sides + corner * corners
+    return smoothed
 
 
 def soft_counts(values: Ints) -> Ints:

@@ -2,7 +2,7 @@
 
 1. A form (flat, cells, GPU) gives each query rows with a small computed h2, and a bound on the h2 of all other rows.
 2. The divergence decides among them. A row whose h2 is above T / ln 2 cannot be among the k nearest, T being the k-th
-   best distance so far: so the first k candidates are reranked, then those within that T, and the answer is proven
+   best distance so far: so the first k candidates are reranked, then others within that T, and the answer is proven
    where no other row can be at a distance <= T. (Not < T: a row at T with a smaller key would take its place.)
 3. Of queries that are not proven, a form that can only give the nearest is asked for four times as many, as long as
    it can. All rows within T / ln 2 of what then is left are reranked, which proves the rest: one widening, however
@@ -189,8 +189,9 @@ def search_nearest(
         return worst_distance(pairs[0], task.k, task.limit())
 
     worst = measure(usable & (rank < task.k), task.limit())
-    others = usable & (rank >= task.k) & (LN2 * low <= worst[:, None])
-    worst = measure(others, np.minimum(task.limit(), np.nextafter(worst, np.inf)))
+    for first, last in ((task.k, 2 * task.k), (2 * task.k, rank.shape[1])):  # what the next ones tell spares others
+        others = usable & (rank >= first) & (rank < last) & (LN2 * low <= worst[:, None])
+        worst = measure(others, np.minimum(task.limit(), np.nextafter(worst, np.inf)))
     write_pairs(result, chosen, pairs[0])
     result.certified[chosen] = (LN2 * unseen > worst) | np.isinf(unseen)
     visited = np.sum([f.visited for f in found], axis=0)

@@ -208,6 +208,46 @@ def test_a_pool_of_pictures(command, tmp_path):
     assert (told["added"], told["failed"], told["skipped"]) == (3, 1, 12)
 
 
+def test_a_run_and_the_labels_of_its_pool(command, tiny_model, tmp_path):
+    pool = write_pictures(tmp_path / "pool", 9)
+    manifest = tmp_path / "pool.csv"
+    rows = [f"img-{i:04d}.jpg,pool/img-{i:04d}.jpg,{'ab'[i % 2]}" for i in range(9)]
+    manifest.write_text("\n".join(["image_id,uri,label", *rows, ""]))
+    run, out = tmp_path / "run", tmp_path / "index"
+    command("score", manifest, "--model", tiny_model, "--out", run, "--histogram", "rgb:16")
+    status, text, err = command("index", "build", run, "--out", out, "--json")
+    assert (status, err.count("error")) == (0, 0)
+    assert json.loads(text)["classes"] == [{"label": "a", "rows": 5}, {"label": "b", "rows": 4}]
+    index = alseg.HistogramIndex.load(out)
+    assert (index.dim, index.channels, index.info) == (48, 3, {"histogram": "rgb:16"})
+    status, text, _ = command("index", "query", out, "--image", pool / "img-0002.jpg", "--label", "a", "--json")
+    nearest = json.loads(text)["neighbours"][0]
+    assert nearest["id"] == "img-0002.jpg"
+    assert nearest["distance"] < 1e-6  # the RUN holds histograms as float16
+    status, text, _ = command("index", "build", run, "--out", out, "--overwrite", "--labels", "predicted", "--json")
+    assert {c["label"] for c in json.loads(text)["classes"]} <= {"sky", "road", "tree", "car"}
+    status, _, err = command("index", "build", run, "--out", out, "--overwrite", "--histogram", "rgb:8")
+    assert (status, err.count("\n")) == (2, 1)
+    plain = tmp_path / "plain"
+    command("score", manifest, "--model", tiny_model, "--out", plain)
+    status, _, err = command("index", "build", plain, "--out", out, "--overwrite")
+    assert status == 1
+    assert "has no histograms; score the pool with --histogram" in err
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_lists_of_every_kind_and_with_nulls(command, tmp_path, fixed):
+    rows = [HIST[0].tolist(), None, [*HIST[1].tolist()[:-1], None], HIST[2].tolist()]
+    if not fixed:
+        rows.append([1.0, 2.0])
+    kind = pa.list_(pa.float64(), 12) if fixed else pa.large_list(pa.float64())
+    source = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"image_id": list(range(len(rows))), "histogram": pa.array(rows, kind)}), source)
+    status, text, _ = command("index", "build", source, "--out", tmp_path / "index", "--channels", 3, "--json")
+    assert (status, json.loads(text)["added"]) == (0, 2)
+    assert alseg.HistogramIndex.load(tmp_path / "index").ids().tolist() == [0, 3]
+
+
 def test_kills_of_add_lose_nothing_that_was_reported(tmp_path):
     n = 2400
     hist = make_histograms(np.random.default_rng(1), n, 12, 3)

@@ -13,7 +13,7 @@ struct SlicedBin {
 };
 
 struct SlicedScratch {
-  vq bits[8][kPixelGroup];
+  vq bits[7][kPixelGroup];
   vq high[32][kPixelGroup];
   vq low[1 << kLowBits][kPixelGroup];
 };
@@ -32,39 +32,48 @@ inline vq add_carry(vq* sum, vq a, vq b) {
   return carry;
 }
 
-// products[i] = every product of the `n` bits, each as it is or inverted: bit j of i says which, the last bit first.
-inline void products_of(const vq (*bits)[kPixelGroup], int64_t n, vq (*products)[kPixelGroup]) {
+// products[i] = every product of kBits bits, each as it is or inverted: bit j of i says which, the last bit first.
+template <int kBits>
+inline void products_of(const vq (*bits)[kPixelGroup], vq (*products)[kPixelGroup]) {
   for (int64_t w = 0; w < kPixelGroup; ++w) {
-    products[0][w] = ~vq{};
-    for (int64_t bit = 0, have = 1; bit < n; ++bit, have *= 2) {
-      for (int64_t i = have - 1; i >= 0; --i) {
-        const vq whole = products[i][w], set = whole & bits[bit][w];
-        products[2 * i + 1][w] = set;
-        products[2 * i][w] = whole & ~bits[bit][w];
+    vq made[1 << kBits];
+    made[0] = ~bits[0][w];
+    made[1] = bits[0][w];
+#pragma GCC unroll 8
+    for (int bit = 1; bit < kBits; ++bit) {
+      const vq set = bits[bit][w];
+#pragma GCC unroll 32
+      for (int i = (1 << bit) - 1; i >= 0; --i) {
+        made[2 * i + 1] = made[i] & set;
+        made[2 * i] = made[i] & ~set;
       }
+    }
+    for (int i = 0; i < 1 << kBits; ++i) products[i][w] = made[i];
+  }
+}
+
+// The n_bits highest bits of each byte as planes.
+inline void lay_bits(const uint8_t* top, int64_t n_bits, vq (*bits)[kPixelGroup]) {
+  for (int64_t word = 0; word < kPixelGroup * kWordPixels / 64; ++word) {
+    ByteBits bytes(top + 64 * word);
+    for (int64_t bit = 0; bit < n_bits; ++bit) {
+      const uint64_t next = bytes.next();
+      std::memcpy(reinterpret_cast<char*>(bits[bit]) + 8 * word, &next, 8);
     }
   }
 }
 
 // kPixelGroup vectors of pixels of one plane, whose bytes are bins shifted up to the top of the byte.
-inline void count_sliced(const uint8_t* top, int64_t bins, int64_t n_bits, SlicedBin* out, SlicedScratch* scratch) {
-  uint8_t moved[64];
-  for (int64_t word = 0; word < kPixelGroup * kWordPixels / 64; ++word) {
-    std::memcpy(moved, top + 64 * word, sizeof moved);
-    for (int64_t bit = 0; bit < n_bits; ++bit) {
-      const uint64_t bits = top_bits(moved);
-      std::memcpy(reinterpret_cast<char*>(scratch->bits[bit]) + 8 * word, &bits, 8);
-      for (uint8_t& byte : moved) byte = static_cast<uint8_t>(byte + byte);
-    }
-  }
-  const int64_t n_high = n_bits - kLowBits;
-  products_of(scratch->bits, n_high, scratch->high);
-  products_of(scratch->bits + n_high, kLowBits, scratch->low);
+template <int kHighBits>
+inline void count_sliced(const uint8_t* top, int64_t bins, SlicedBin* out, SlicedScratch* scratch) {
+  lay_bits(top, kHighBits + kLowBits, scratch->bits);
+  products_of<kHighBits>(scratch->bits, scratch->high);
+  products_of<kLowBits>(scratch->bits + kHighBits, scratch->low);
   for (int64_t bin = 0; bin < bins; ++bin) {
     const vq* const high = scratch->high[bin >> kLowBits];
     const vq* const low = scratch->low[bin & ((1 << kLowBits) - 1)];
-    vq carry[kCarries];
-    std::memcpy(carry, out[bin].carry, sizeof carry);
+    vq* const carry = out[bin].carry;
+    vq one = carry[0], two = carry[1], four = carry[2], eight = carry[3];
     vq eights[2];
     for (int half = 0; half < 2; ++half) {
       vq fours[2];
@@ -72,14 +81,27 @@ inline void count_sliced(const uint8_t* top, int64_t bins, int64_t n_bits, Slice
         vq twos[2];
         for (int pair = 0; pair < 2; ++pair) {
           const int w = 8 * half + 4 * quarter + 2 * pair;
-          twos[pair] = add_carry(&carry[0], high[w] & low[w], high[w + 1] & low[w + 1]);
+          twos[pair] = add_carry(&one, high[w] & low[w], high[w + 1] & low[w + 1]);
         }
-        fours[quarter] = add_carry(&carry[1], twos[0], twos[1]);
+        fours[quarter] = add_carry(&two, twos[0], twos[1]);
       }
-      eights[half] = add_carry(&carry[2], fours[0], fours[1]);
+      eights[half] = add_carry(&four, fours[0], fours[1]);
     }
-    out[bin].sixteens += static_cast<uint64_t>(set_bits(add_carry(&carry[3], eights[0], eights[1])));
-    std::memcpy(out[bin].carry, carry, sizeof carry);
+    out[bin].sixteens += static_cast<uint64_t>(set_bits(add_carry(&eight, eights[0], eights[1])));
+    carry[0] = one;
+    carry[1] = two;
+    carry[2] = four;
+    carry[3] = eight;
+  }
+}
+
+inline void count_group(const uint8_t* top, int64_t bins, int64_t n_bits, SlicedBin* out, SlicedScratch* scratch) {
+  switch (n_bits - kLowBits) {
+    case 1: return count_sliced<1>(top, bins, out, scratch);
+    case 2: return count_sliced<2>(top, bins, out, scratch);
+    case 3: return count_sliced<3>(top, bins, out, scratch);
+    case 4: return count_sliced<4>(top, bins, out, scratch);
+    default: return count_sliced<5>(top, bins, out, scratch);
   }
 }
 

@@ -8,13 +8,14 @@ enum class HistogramWay : int { bytes, joint, sliced };
 struct HistogramScratch {
   uint8_t* pixels;     // [kHistogramBlock, 3] packed, where the image is not
   uint8_t* planes;     // [3, kHistogramPitch]
-  uint16_t* index;     // [kHistogramBlock]
+  uint32_t* sums;      // [kHistogramBlock] of lab
+  uint16_t* index;     // [kHistogramBlock] of `joint`, in the same place
   uint32_t* counts;    // of `bytes` and `joint`
   SlicedBin* sliced;   // [3, bins]
   SlicedScratch* bits;
 };
 
-inline int64_t joint_copies(const HistogramJob& job) { return job.bins <= 16 ? 4 : 2; }
+inline int64_t joint_copies(const HistogramJob& job) { return job.bins <= 8 ? 8 : job.bins <= 16 ? 4 : 2; }
 
 inline HistogramWay way_of(const HistogramJob& job, int64_t pixels) {
   if (job.joint) return HistogramWay::joint;
@@ -39,7 +40,8 @@ inline int64_t lay_out(const HistogramJob& job, uint8_t* base, HistogramScratch*
   };
   parts->pixels = take(3 * kHistogramBlock + 64);
   parts->planes = take(3 * kHistogramPitch);
-  parts->index = reinterpret_cast<uint16_t*>(take(kHistogramBlock * 2 + 64));
+  parts->sums = reinterpret_cast<uint32_t*>(take(kHistogramBlock * 4 + 64));
+  parts->index = reinterpret_cast<uint16_t*>(parts->sums);
   const int64_t cube = job.bins <= kMostJointBins ? job.bins * job.bins * job.bins * joint_copies(job) : 0;
   const int64_t bytes = kByteCopies * 3 * 256;
   parts->counts = reinterpret_cast<uint32_t*>(take((cube > bytes ? cube : bytes) * 4));
@@ -67,17 +69,18 @@ inline void add_sliced(const HistogramJob& job, int64_t n, const HistogramScratc
       for (int64_t i = 0; i < whole; ++i)
         plane[i] = static_cast<uint8_t>(static_cast<uint16_t>(static_cast<uint16_t>(plane[i] * bins) >> 8) << shift);
     }
-    for (int64_t i = 0; i < whole; i += group) count_sliced(plane + i, job.bins, n_bits, s.sliced + c * job.bins, s.bits);
+    for (int64_t i = 0; i < whole; i += group) count_group(plane + i, job.bins, n_bits, s.sliced + c * job.bins, s.bits);
   }
 }
 
 inline void add_block(const HistogramJob& job, HistogramWay way, const uint8_t* pixels, int64_t n,
                       const HistogramScratch& s, uint64_t* padded) {
-  planes_of(job, pixels, n, s.planes);
+  planes_of(job, pixels, n, s.planes, s.sums);
   if (way == HistogramWay::bytes) return count_bytes(s.planes, n, s.counts);
   if (way == HistogramWay::sliced) return add_sliced(job, n, s, padded);
   joint_bins(s.planes, n, job.bins, s.index);
   const int64_t dim = job.bins * job.bins * job.bins;
+  if (joint_copies(job) == 8) return count_joint<8>(s.index, n, dim, s.counts);
   if (joint_copies(job) == 4) return count_joint<4>(s.index, n, dim, s.counts);
   return count_joint<2>(s.index, n, dim, s.counts);
 }

@@ -38,10 +38,7 @@ inline void joint_bins(const uint8_t* planes, int64_t n, int64_t bins, uint16_t*
 template <int kCopies>
 inline void count_joint(const uint16_t* index, int64_t n, int64_t dim, uint32_t* counts) {
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    uint64_t v;
-    std::memcpy(&v, index + i, 8);
-    for (int k = 0; k < 4; ++k) ++counts[k % kCopies * dim + (v >> 16 * k & 0xffff)];
-  }
+  for (; i + 8 <= n; i += 8)
+    for (int k = 0; k < 8; ++k) ++counts[k % kCopies * dim + index[i + k]];
   for (; i < n; ++i) ++counts[index[i]];
 }

@@ -20,7 +20,8 @@ struct HistogramJob {
   int64_t bins;                                // of a channel
   bool joint;                                  // bins^3 counters instead of 3 bins
   const uint64_t* to_xyz;                      // of lab: see SlicJob
-  const SlicRoot* roots;
+  const uint32_t* ab;                          // of lab [3, 8192]: what X, Y, Z add to a * 2^6 and, 16 bits on, b * 2^7
+  const uint8_t* lightness;                    // of lab [8192], by Y
 };
 
 inline int64_t histogram_dim(const HistogramJob& job) {

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MANIFEST",
         help="the images with a pixel mask: image_id and perhaps mask_uri, or one id a line",
     )
-    parser.add_argument("-k", type=positive, required=True, metavar="K", help="nearest neighbours that count")
+    parser.add_argument("-k", "--k", type=positive, required=True, metavar="K", help="nearest neighbours that count")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to write")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--histogram", default="belharbi", metavar="SPEC", help="rgb:32, hsv:16, lab:8:joint, belharbi")

@@ -54,6 +54,16 @@ def test_text_and_json_say_the_same(alseg, inputs, tmp_path, tiny_model):
     assert list(data["passing_at"]) == ["1", "2", "5", "10", "20", "40"]
 
 
+def test_options_from_a_file(alseg, inputs, tmp_path):
+    config = tmp_path / "options.yaml"
+    config.write_text("k: 2\ndirection: labelled\ntable: [1, 3]\n")
+    status, out, err = alseg(*command(inputs, tmp_path / "out", "--config", config, "--json"))
+    assert status == 0, err
+    data = json.loads(out)
+    assert (data["options"]["k"], data["options"]["direction"]) == (2, "labelled")
+    assert list(data["passing_at"]) == ["1", "2", "3"]
+
+
 def test_a_vacuous_k_is_warned_of(alseg, inputs, tmp_path):
     status, out, err = alseg(*command(inputs, tmp_path / "out", "-k", 40))
     assert status == 0
@@ -97,7 +107,7 @@ def test_histograms_of_an_index_give_the_same_pairs(alseg, inputs, tmp_path):
 @pytest.mark.parametrize(
     ("more", "status", "text"),
     [
-        (("-k", 0), 2, "argument -k: must be at least 1; got 0"),
+        (("-k", 0), 2, "argument -k/--k: must be at least 1; got 0"),
         (("-k", 2, "--claims", "many"), 2, "claims must be 'one' with direction 'unlabelled'"),
         (("-k", 2, "--run", "R", "--index", "I"), 2, "not allowed with argument"),
         (("-k", 2, "--max-memory", "lots"), 2, "must be a size such as 8G or 500M; got 'lots'"),

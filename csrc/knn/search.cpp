@@ -81,20 +81,20 @@ void finish_query(const KnnRules& rules, QueryBlock& queries, int64_t i, const K
   queries.reranked[at] += static_cast<int64_t>(list.size());
   const std::vector<Exact> order =
       exact_order(rules, queries.shares.data() + i * rules.dim, list, static_cast<size_t>(k));
-  double worst = search.within ? search.within[q] : std::numeric_limits<double>::infinity();
+  const double limit = search.within ? search.within[q] : std::numeric_limits<double>::infinity();
   int64_t n = 0;
   for (const Exact& e : order) {
-    if (search.within && !(e.distance < search.within[q])) break;
+    if (search.within && !(e.distance < limit)) break;
     out.keys[q * k + n] = e.key;
     out.distances[q * k + n] = e.distance;
     ++n;
   }
-  if (n == k) worst = std::min(worst, out.distances[q * k + n - 1]);
+  // A row at just the k-th distance could still be a neighbour, by its key; one at the limit is none.
+  out.certified[q] = unseen >= limit || (n == k && unseen > out.distances[q * k + k - 1]);
   for (; n < k; ++n) {
     out.keys[q * k + n] = kNoKey;
     out.distances[q * k + n] = std::numeric_limits<double>::infinity();
   }
-  out.certified[q] = unseen >= worst;
   out.visited[q] = queries.visited[at];
   out.reranked[q] = queries.reranked[at];
 }

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..js_rerank.reference import js_rerank
 from .common import LN2, NO_KEY, Block, KnnResult, embed
 
+ROUNDING = 1e-12  # more than the bound and the distances are off by
+
 
 def js_knn(
     queries: NDArray[np.float32],
@@ -30,8 +32,8 @@ def js_knn(
         exclude: [Q] int64, the key of a row that is no neighbour of the query (itself), or NO_KEY.
         within: [Q] float64, only rows at a distance < within count.
         candidates: 0: exact, and certified for every query. m >= k: only the m rows with the smallest h2 of each
-            query are looked at; certified where ln 2 * h2 of the last of them is at least the k-th distance, or where
-            there are no others.
+            query are looked at; certified where there are no others, or where ln 2 * h2 of the last of them is above
+            the k-th distance (at it, a row that was not looked at may tie with the k-th and have a smaller key).
     """
     n_queries = len(queries)
     hist = np.concatenate([b.hist.astype(np.float32) for b in blocks])
@@ -52,7 +54,7 @@ def js_knn(
         result.visited[i] = len(rest)
         h2 = 1 - rows[rest] @ embed(queries[i : i + 1], query_scale[i : i + 1], weights)[0]
         chosen = np.lexsort((key[rest], h2))[: candidates or len(rest)]
-        unseen = np.inf if len(chosen) == len(rest) else LN2 * h2[chosen[-1]]
+        unseen = np.inf if len(chosen) == len(rest) else LN2 * h2[chosen[-1]] - ROUNDING
         chosen = rest[chosen]
         result.reranked[i] = len(chosen)
         d = js_rerank(queries[i : i + 1], query_scale[i : i + 1], hist, scale, weights, chosen[None], num_threads)[0]
@@ -61,6 +63,6 @@ def js_knn(
         best = np.lexsort((key[chosen], d))[:k]
         result.keys[i, : len(best)] = key[chosen[best]]
         result.distances[i, : len(best)] = d[best]
-        worst = min(limit, d[best[-1]]) if len(best) == k else limit
-        result.certified[i] = unseen >= worst or unseen == np.inf
+        # A row at just the k-th distance could still be a neighbour, by its key; one at the limit is none.
+        result.certified[i] = unseen >= limit or (len(best) == k and unseen > d[best[-1]])
     return result

@@ -13,20 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from . import config as environment
 from .engine import is_remote
-from .errors import AlsegError, DataError, RunError, UsageError
+from .errors import RunError, UsageError
 from .histogram_index import HistogramIndex
 from .ops.histogram_spec import HistogramSpec
-from .pipeline import Stage, run_ordered
-from .seats import Seats
-from .stages.decode import DEFAULT_MAX_PIXELS, DecodeBuffer, decode_image, peak_bytes
-from .stages.fetch import fetch_bytes
+from .picture_histograms import PictureHistograms
+from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.propagate_files import open_directory
 from .stages.propagate_histograms import PART_IMAGES, HistogramRows, HistogramStore, IndexHistograms
 from .stages.propagate_inputs import PropagationPool
 from .stages.store import Run, open_run
-from .worker import MemoryGate
 
 Advance = Callable[[int, int], None]  # (images done, of which failed) since the last call
 COLUMN = "histogram"
@@ -39,11 +35,6 @@ class HistogramSource:
     spec: HistogramSpec
     run: str | os.PathLike[str] | None = None
     index: str | os.PathLike[str] | None = None
-
-
-_REMOTE_FETCHERS = 8
-_GROUP = 4
-_Found = bytes | NDArray[Any] | tuple[str, str]
 
 
 def open_histograms(
@@ -80,17 +71,8 @@ def open_histograms(
         store = HistogramStore(root, source.spec.dim, source.spec.channels)
         todo = store.missing(pool)
         on_start(len(pool), len(pool) - len(todo))
-        compute_histograms(
-            store,
-            pool,
-            todo,
-            source.spec,
-            workers=workers,
-            max_pixels=max_pixels,
-            decode_bytes=decode_bytes,
-            storage_options=storage_options,
-            advance=advance,
-        )
+        pictures = PictureHistograms(source.spec, workers, max_pixels, decode_bytes, storage_options)
+        compute_histograms(store, pool, todo, pictures, advance=advance)
     store.settle(pool)
     failures = store.failures(pool)
     return store, failures + _absent(pool, store, {row["image_id"] for row in failures}, "RUN")
@@ -111,47 +93,17 @@ def compute_histograms(
     store: HistogramStore,
     pool: PropagationPool,
     rows: NDArray[np.int64],
-    spec: HistogramSpec,
+    pictures: PictureHistograms,
     *,
-    workers: int | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    decode_bytes: int = 1 << 30,
-    storage_options: dict[str, Any] | None = None,
     advance: Advance = lambda done, failed: None,
 ) -> None:
     """Decode the pictures of these rows and add their histograms, a part at a time. One that fails is recorded."""
-    workers = workers or environment.available_cpus()
-    gate, seats = MemoryGate(decode_bytes), Seats()
-
-    def fetch(_: None, row: int) -> tuple[int, _Found]:
-        offset, size = pool.offset[row].as_py(), pool.size[row].as_py()
-        try:
-            return row, fetch_bytes(pool.uri[row].as_py(), offset, size, storage_options=storage_options)
-        except DataError as error:
-            return row, ("fetch", str(error))
-
-    def count(state: tuple[DecodeBuffer, Any], item: tuple[int, _Found]) -> tuple[int, _Found]:
-        row, found = item
-        if not isinstance(found, bytes):
-            return item
-        buffer, seat = state
-        seats.settle(seat)
-        try:
-            with gate.hold(peak_bytes(found)):
-                picture = decode_image(found, max_pixels=max_pixels, buffer=buffer).image
-                return row, spec.compute(picture)
-        except (AlsegError, MemoryError) as error:
-            return row, ("decode", " ".join(str(error).split()) or type(error).__name__)
-
     if not len(rows):
         return
+    columns = (pool.uri, pool.offset, pool.size)
+    items = ((row, tuple(column[row].as_py() for column in columns)) for row in rows.tolist())
     remote = is_remote(pool.uri[int(rows[0])].as_py())
-    stages = [
-        Stage("fetch", fetch, _REMOTE_FETCHERS if remote else 1),
-        Stage("histogram", count, workers, lambda: (DecodeBuffer(), seats.join())),
-    ]
-    in_flight = _GROUP * (max(4, 3 * workers) + (_REMOTE_FETCHERS if remote else 0))
-    with closing(run_ordered(rows.tolist(), stages, in_flight=in_flight, group=_GROUP)) as results:
+    with closing(pictures.compute(items, remote=remote)) as results:
         for part in _chunks(results, PART_IMAGES):
             found = [hist for _, hist in part]
             ids, uris = (

@@ -188,11 +188,11 @@ def _write(files: MaskFiles, pictures: Iterator[Any], advance: Advance) -> None:
     for picture in pictures:
         name, made = picture.key[0], picture.scored
         picture.scored = None
-        facts = {"image_id": name, "reliability": None, "foreground_share": None, "stage": None, "error": None}
+        facts = {"image_id": name, "reliability": None, "named_share": None, "stage": None, "error": None}
         if picture.failure is None:
             try:
                 files.write(name, encode_palette_png(made.mask))
-                facts |= {"reliability": made.reliability, "foreground_share": made.foreground_share}
+                facts |= {"reliability": made.reliability, "named_share": made.named_share}
             except DataError as error:
                 picture.fail("write", error)
         if picture.failure is not None:
@@ -228,13 +228,13 @@ def _digest(facts: Any) -> str:
 def mask_summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Counts for summary.json: how many there are, how many name no pixel or every pixel, and means."""
     good = [row for row in facts if row["error"] is None]
-    shares = np.array([row["foreground_share"] for row in good])
+    shares = np.array([row["named_share"] for row in good])
     sure = [row["reliability"] for row in good if row["reliability"] is not None]
     return {
         "masks": len(good),
         "failed": len(facts) - len(good),
         "empty": int((shares == 0).sum()),
         "full": int((shares == 1).sum()),
-        "foreground_share_mean": float(shares.mean()) if good else None,
+        "named_share_mean": float(shares.mean()) if good else None,
         "reliability_mean": float(np.mean(sure)) if sure else None,
     }

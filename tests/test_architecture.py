@@ -22,7 +22,7 @@ LAYERS = (
     ("seats",),
     ("worker", "pipeline"),
     ("engine",),
-    ("reporting", "histogram_pass", "mask_pass", "index_pictures"),
+    ("reporting", "picture_histograms", "histogram_pass", "mask_pass", "index_pictures"),
     ("indexing", "index_query", "propagation"),
     ("demo",),
     ("benches",),

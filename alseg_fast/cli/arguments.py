@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -131,3 +132,12 @@ def shard(text: str) -> tuple[int, int]:
     if not slash or not index.isdecimal() or not count.isdecimal() or not int(index) < int(count):
         raise argparse.ArgumentTypeError(f"must be I/N with 0 <= I < N; got {text!r}")
     return int(index), int(count)
+
+
+def size_bytes(text: str) -> int:
+    """Bytes of a size such as 500M or 4G (1024 each step), of at least 1M: less would be a slip."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    value = int(float(match[1]) * (1 << 10 * " kmgt".index(match[2] or " "))) if match else 0
+    if value < 1 << 20:
+        raise argparse.ArgumentTypeError(f"must be a size of at least 1M, such as 500M or 4G; got {text!r}")
+    return value

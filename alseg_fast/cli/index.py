@@ -6,11 +6,10 @@ import argparse
 import sys
 from typing import Any
 
-from .arguments import add_common, positive
+from .arguments import add_common, positive, size_bytes
 from .output import Progress, Result, columns
 
 _SOURCE = "a RUN scored with --histogram, a Parquet file with columns image_id and histogram, or a pool of images"
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +68,11 @@ def _add_filling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive, default=None, metavar="W", help="threads; one a CPU if not given")
     parser.add_argument("--max-pixels", type=positive, default=178_956_970, help="refuse larger images")
     parser.add_argument(
-        "--max-memory", type=_bytes, default="2G", metavar="SIZE", help="for rows and pictures in hand, such as 500M"
+        "--max-memory",
+        type=size_bytes,
+        default="2G",
+        metavar="SIZE",
+        help="for what is in hand, such as 500M",
     )
     parser.add_argument(
         "--commit-every", type=positive, default=None, metavar="N", help="images between two commits; else thousands"
@@ -197,15 +200,3 @@ def _weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be equal, published or numbers; got {text!r}") from None
-
-
-def _bytes(text: str) -> int:
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in _UNITS else ""
-    try:
-        value = int(float(number.removesuffix(unit)) * _UNITS[unit])
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1 << 20:
-        raise argparse.ArgumentTypeError(f"must be a size of at least 1M, such as 500M or 4G; got {text!r}")
-    return value

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from .arguments import add_model_options, model_options, positive
+from .arguments import add_model_options, model_options, positive, size_bytes
 from .output import Progress, Result, columns
 
 _SHOWN = 20
-_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, default=1, metavar="B", help="images a model call")
     parser.add_argument("--workers", type=positive, default=None, metavar="W", help="threads; one a CPU if not given")
     parser.add_argument(
-        "--max-memory", type=_bytes, default=None, metavar="SIZE", help="such as 8G; half of the machine's if not given"
+        "--max-memory",
+        type=size_bytes,
+        default=None,
+        metavar="SIZE",
+        help="such as 8G; else half of the machine's",
     )
     parser.add_argument("--max-pixels", type=positive, default=178_956_970, help="refuse larger images")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier propagation in DIR first")
@@ -85,13 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(part.strip()) for part in text.split(",") if part.strip())
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
-    if match is None or float(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"must be a size such as 8G or 500M; got {text!r}")
-    return int(float(match[1]) * _SIZES[match[2]])
 
 
 class _Stages:

@@ -29,7 +29,7 @@ _SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
         ("reliability", pa.float64()),
-        ("foreground_share", pa.float64()),
+        ("named_share", pa.float64()),
         ("stage", pa.string()),
         ("error", pa.string()),
     ]
@@ -104,9 +104,9 @@ class MaskFiles:
 
 
 def mask_columns(rows: Mapping[str, Facts]) -> dict[str, tuple[str, float | None, float]]:
-    """{image_id: (mask_uri, reliability, foreground_share)} of the masks that are there; uris relative to DIR."""
+    """{image_id: (mask_uri, reliability, named_share)} of the masks that are there; uris relative to DIR."""
     return {
-        name: (f"{MASKS}/{name}.png", row["reliability"], row["foreground_share"])
+        name: (f"{MASKS}/{name}.png", row["reliability"], row["named_share"])
         for name, row in rows.items()
         if row["error"] is None
     }

@@ -24,7 +24,7 @@ def _field(name: str, kind: pa.DataType, unit: str | None = None) -> pa.Field:
 MASK_FIELDS = (
     _field("mask_uri", pa.string()),
     _field("reliability", pa.float64(), "1 (0..1)"),
-    _field("foreground_share", pa.float64(), "share of pixels"),
+    _field("named_share", pa.float64(), "share of pixels"),
 )
 PAIR_SCHEMA = pa.schema(
     [
@@ -115,7 +115,7 @@ def pair_table(
 
 
 def with_masks(pairs: pa.Table, facts: Mapping[str, tuple[str, float | None, float]]) -> pa.Table:
-    """The pairs with mask_uri, reliability and foreground_share of the images that have them."""
+    """The pairs with mask_uri, reliability and named_share of the images that have them."""
     ids = pairs.column("image_id").to_pylist()
     for i, field in enumerate(MASK_FIELDS):
         values: list[Any] = [facts[name][i] if name in facts else None for name in ids]

@@ -32,11 +32,11 @@ THRESHOLDS: NDArray[np.float32] = (np.arange(5, 100) / 100).astype(np.float32)
 
 @dataclass(frozen=True)
 class PseudoMask:
-    """mask: [H, W] uint8 at the image's own size; reliability and foreground_share: see the top of this file."""
+    """mask: [H, W] uint8 at the image's own size; reliability and named_share: see the top of this file."""
 
     mask: NDArray[np.uint8]
     reliability: float | None
-    foreground_share: float
+    named_share: float
 
 
 def is_binary(spec: ModelSpec) -> bool:

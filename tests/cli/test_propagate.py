@@ -110,9 +110,9 @@ def test_histograms_of_an_index_give_the_same_pairs(alseg, inputs, tmp_path):
         (("-k", 0), 2, "argument -k/--k: must be at least 1; got 0"),
         (("-k", 2, "--claims", "many"), 2, "claims must be 'one' with direction 'unlabelled'"),
         (("-k", 2, "--run", "R", "--index", "I"), 2, "not allowed with argument"),
-        (("-k", 2, "--max-memory", "lots"), 2, "must be a size such as 8G or 500M; got 'lots'"),
+        (("-k", 2, "--max-memory", "lots"), 2, "must be a size of at least 1M"),
         (("-k", 2, "--validation", "v.csv"), 2, "--validation and the model options need --model"),
-        (("-k", 2, "--max-memory", "1k"), 2, "max_memory must hold the histograms of class a"),
+        (("-k", 2, "--max-memory", "1k"), 2, "must be a size of at least 1M"),
         (("-k", 2, "--model", "none.onnx"), 1, "none.onnx"),
     ],
 )

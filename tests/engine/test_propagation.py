@@ -245,7 +245,7 @@ def test_binary_masks_follow_the_threshold(pictures, tmp_path):
     assert mask.shape == size
     clear = np.abs(p - 0.7) > 1e-4
     assert np.array_equal((mask == 1)[clear], (p >= 0.7)[clear])
-    assert row["foreground_share"] == (mask == 1).mean()
+    assert row["named_share"] == (mask == 1).mean()
     assert row["reliability"] == pytest.approx(p[mask == 1].mean(), abs=1e-4)
     assert set(np.unique(mask)) <= {0, 1}
 
@@ -271,8 +271,8 @@ def test_masks_of_several_classes_ignore_what_is_unsure(pictures, tmp_path, tiny
         assert np.array_equal(masks[1], score.maps["labels"])
         named = masks[0] != 255
         assert np.array_equal(masks[0][named], masks[1][named])
-        assert a["foreground_share"] == named.mean()
-        assert b["foreground_share"] == 1
+        assert a["named_share"] == named.mean()
+        assert b["named_share"] == 1
         assert a["reliability"] is None or a["reliability"] >= 0.999
     assert sure.summary["masks"]["full"] == 22 > unsure.summary["masks"]["full"]
 

@@ -112,9 +112,9 @@ def test_reliability_is_the_mean_probability_of_what_is_named():
     made = masks.binary_mask(p, np.float32(0.5))
     assert made.mask.tolist() == [[0, 1], [1, 1]]
     assert made.reliability == pytest.approx(2 / 3)
-    assert made.foreground_share == 0.75
+    assert made.named_share == 0.75
     nothing = masks.binary_mask(p, np.float32(0.95))
-    assert (nothing.reliability, nothing.foreground_share) == (None, 0.0)
+    assert (nothing.reliability, nothing.named_share) == (None, 0.0)
     several = masks.class_mask(np.array([[3, 0], [2, 1]]), p, np.float32(0.6))
     assert several.mask.tolist() == [[255, 0], [2, 255]]
     assert several.reliability == pytest.approx(0.75)

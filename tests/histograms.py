@@ -3,6 +3,7 @@
 import numpy as np
 
 from alseg_fast.kernels.js_knn.common import Block, Cells, embed
+from alseg_fast.kernels.nearest_centroid import nearest_centroid
 
 KINDS = ("flat", "sparse", "mixed", "equal", "near", "tiny", "permuted", "disjoint")
 
@@ -32,12 +33,13 @@ def draw_histograms(rng, n, dim, channels, kind="mixed", dtype=np.float32):
     return np.ascontiguousarray(h.reshape(n, dim).astype(dtype))
 
 
-def with_cells(block, centroids, weights):
-    """The block's rows in the order of their cells."""
+def with_cells(block, centroids, weights, rng=None):
+    """The block's rows in the order of their cells: those with the nearest centroid, or, drawn by rng, any."""
     rows, centroids = embed(block.hist, block.scale, weights), centroids.astype(np.float32)
-    squares = ((rows[:, None] - centroids[None].astype(np.float64)) ** 2).sum(axis=2)
-    cell = squares.argmin(axis=1)
-    distance = np.sqrt(squares[np.arange(len(rows)), cell])
+    cell, _ = nearest_centroid("cpu", block.hist, block.scale, weights, centroids)
+    if rng is not None:
+        cell = np.where(rng.random(len(cell)) < 0.3, rng.integers(0, len(centroids), len(cell)), cell)
+    distance = np.sqrt(((rows - centroids[cell].astype(np.float64)) ** 2).sum(axis=1))
     order = np.lexsort((distance, cell))
     counts = np.bincount(cell, minlength=len(centroids))
     cells = Cells(
@@ -45,6 +47,7 @@ def with_cells(block, centroids, weights):
         centroids=centroids,
         distance=distance[order].astype(np.float32),
         weights=weights,
+        nearest=rng is None,
     )
     alive = None if block.alive is None else block.alive[order]
     return Block(block.hist[order], block.scale[order], block.key[order], alive, cells)

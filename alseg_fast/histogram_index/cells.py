@@ -70,7 +70,7 @@ def make_cells(
     sizes = np.bincount(cell, minlength=count)
     used = np.flatnonzero(sizes)
     offsets = np.concatenate(([0], np.cumsum(sizes[used]))).astype(np.int64)
-    return order, Cells(offsets, np.ascontiguousarray(centroids[used]), distance[order], weights)
+    return order, Cells(offsets, np.ascontiguousarray(centroids[used]), distance[order], weights, nearest=True)
 
 
 def _means(points: NDArray[np.float32], cell: NDArray[np.int32], before: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -157,7 +157,7 @@ def _read_cells(
     if not good or (sizes < 0).any() or (sizes > rows).any() or int(sizes.sum()) != rows:
         raise damaged(path, f"cells of {rows:,} rows expected")
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    return Cells(offsets, centroids, distance, weights)
+    return Cells(offsets, centroids, distance, weights, nearest=True)  # as make_cells leaves them
 
 
 def read_table(directory: Path, file: File, *, mmap: bool, verify: bool) -> pa.RecordBatch:

@@ -69,9 +69,10 @@ void check_cells(const alseg::KnnBlock& block) {
   if (!ok) throw py::value_error("offsets must ascend from 0 to the number of rows");
 }
 
-// (hist, scale, key, alive, offsets, centroids, distance, weights), the last five None or arrays.
+// (hist, scale, key, alive, offsets, centroids, distance, weights, nearest): arrays, of which alive and those of the
+// cells may be None, and a bool.
 alseg::KnnBlock knn_block(const py::tuple& t) {
-  if (t.size() != 8) throw py::value_error("a block has 8 parts");
+  if (t.size() != 9) throw py::value_error("a block has 9 parts");
   const auto hist = py::cast<py::array>(t[0]), scale = py::cast<py::array>(t[1]);
   alseg::KnnBlock block{};
   block.rows = hist_rows(hist, scale, false);
@@ -89,6 +90,7 @@ alseg::KnnBlock knn_block(const py::tuple& t) {
   block.distance = readable<float>(t[6], "distance", {n}, 'f');
   block.cell_weights = positive(t[7], "cell weights", block.rows.channels);
   if (!block.centroids || !block.distance) throw py::value_error("cells need centroids and distances");
+  block.nearest_cells = py::cast<bool>(t[8]);
   check_cells(block);
   return block;
 }

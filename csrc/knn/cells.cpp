@@ -114,6 +114,7 @@ void CellPlan::add_block(int64_t b, int num_threads) {
   }
   const double shrink = same ? 1.0 : std::sqrt(least) * (1.0 - 1e-12);
   sources_.push_back(Source{b, n_cells(), block.n_cells, shrink, same,
+                            block.nearest_cells && block.n_cells > 1,
                             PointPanels(rules_.table, block.centroids, block.n_cells, rules_.dim, num_threads)});
   for (int64_t c = 0; c < block.n_cells; ++c) {
     const int64_t n = block.offsets[c + 1] - block.offsets[c], unit = kSlices * kSliceRows;
@@ -153,8 +154,8 @@ Want CellPlan::slices_within(int64_t c, float low, float high) const {
   return want;
 }
 
-// out [queries, n_cells() of the plan]: the columns of this source.
-void CellPlan::distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const {
+// The columns of this source.
+void CellPlan::measure(const QueryBlock& queries, const Source& source, Distances& out, int num_threads) const {
   const KernelTable& table = rules_.table;
   const int64_t panel = table.knn_panel, group = table.knn_group;
   const KnnBlock& block = rules_.search.blocks[static_cast<size_t>(source.block)];
@@ -172,15 +173,48 @@ void CellPlan::distances(const QueryBlock& queries, const Source& source, float*
     }
     int32_t which[64];
     for (int64_t i = begin; i < end; i += group) {
-      const int64_t n = std::min(group, end - i);
+      const int64_t n = std::min(group, end - i), at = i * n_cells() + source.first_cell;
       for (int64_t k = 0; k < n; ++k) which[k] = static_cast<int32_t>(i - begin + k);
       table.knn_pack_group(embedded, rules_.pitch, which, n, rules_.dim, memory);
       for (int64_t c = 0; c < source.n_cells; c += panel)
-        table.knn_point_distances(source.points.panel(c), memory, rules_.dim,
-                                  std::min(panel, source.n_cells - c), n, n_cells(),
-                                  out + i * n_cells() + source.first_cell + c);
+        table.knn_point_distances(source.points.panel(c), memory, rules_.dim, std::min(panel, source.n_cells - c), n,
+                                  n_cells(), out.centroid.data() + at + c);
+      if (source.planes) measure_planes(source, n, out.centroid.data() + at, out.plane.data() + at, memory);
+      else for (int64_t k = 0; k < n; ++k) std::fill_n(out.plane.data() + at + k * n_cells(), source.n_cells, 0.0f);
     }
   });
+}
+
+// With a the centroid nearest to the query q, and c that of a cell whose rows x are not nearer to a than to c:
+// f(y) = |y - c|^2 - |y - a|^2 is linear in y with a gradient of length 2 |c - a|, and f(x) <= 0 < f(q). So x is at
+// least f(q) / (2 |c - a|) away. Rows were given to cells by float products of numbers whose sums are at most 1, off
+// by (dim + 10) u each, which makes it f(x) <= 4 (dim + 10) u; a distance is off by the share of it that
+// `rows_within` allows for, and by 1e-6 for the rounding of the query.
+void CellPlan::measure_planes(const Source& source, int64_t n, const float* centroid, float* plane,
+                              float* memory) const {
+  const KernelTable& table = rules_.table;
+  const int64_t panel = table.knn_panel;
+  const float* const points = rules_.search.blocks[static_cast<size_t>(source.block)].centroids;
+  int32_t nearest[64];
+  for (int64_t k = 0; k < n; ++k) {
+    const float* const row = centroid + k * n_cells();
+    nearest[k] = static_cast<int32_t>(std::min_element(row, row + source.n_cells) - row);
+  }
+  table.knn_pack_group(points, rules_.dim, nearest, n, rules_.dim, memory);
+  for (int64_t c = 0; c < source.n_cells; c += panel)
+    table.knn_point_distances(source.points.panel(c), memory, rules_.dim, std::min(panel, source.n_cells - c), n,
+                              n_cells(), plane + c);  // for now the distances between centroids
+  const float share = static_cast<float>((rules_.dim + 16) * 0x1p-24), given = 4.0f * share + 1e-5f;
+  for (int64_t k = 0; k < n; ++k) {
+    const float* const row = centroid + k * n_cells();
+    float* const bound = plane + k * n_cells();
+    const float own = row[nearest[k]] * (1.0f + share) + 1e-6f, least = own * own + given;
+    for (int64_t c = 0; c < source.n_cells; ++c) {
+      const float far = row[c] * (1.0f - share) - 1e-6f;
+      const float apart = bound[c] * (1.0f + share) + 1e-6f;
+      bound[c] = std::max(0.0f, (far * std::abs(far) - least) / (2.0f * apart) - 1e-5f);
+    }
+  }
 }
 
 // By the triangle inequality a row within `radius` of the query has a distance to the centroid that differs from the
@@ -219,8 +253,10 @@ std::vector<int64_t> CellPlan::order_queries(int num_threads) const {
 
 void CellPlan::visit(QueryBlock& queries, int num_threads) const {
   const int64_t n_cells = this->n_cells();
-  Buffer<float> distance(queries.n * n_cells);
-  for (const Source& source : sources_) distances(queries, source, distance.data(), num_threads);
+  Distances distance;
+  distance.centroid.resize(queries.n * n_cells);
+  distance.plane.resize(queries.n * n_cells);
+  for (const Source& source : sources_) measure(queries, source, distance, num_threads);
   // How far from the query a row within its limit can be, in the embedding of the cells.
   const auto radius = [&](int64_t q, size_t source) {
     const double h2 = rules_.h2_limit(queries.limit[static_cast<size_t>(q)]);
@@ -240,14 +276,16 @@ void CellPlan::visit(QueryBlock& queries, int num_threads) const {
       for (int64_t i = chunk * kStep; i < std::min((chunk + 1) * kStep, queries.n); ++i) {
         Order& order = left[static_cast<size_t>(i)];
         for (size_t s = 0; s < sources_.size(); ++s) radii[s] = radius(i, s);
-        if (order.cells.empty()) order.take(distance.data() + i * n_cells, n_cells);
+        if (order.cells.empty()) order.take(distance.centroid.data() + i * n_cells, n_cells);
         std::vector<Visit>& list = visits[static_cast<size_t>(i)];
         list.clear();
         for (int64_t seen = 0; seen < rows && order.next < order.cells.size(); ++order.next) {
           if (rows != kAllRows) order.sort_next();
           const uint64_t key = order.cells[order.next];
           const int64_t c = cell_of(key);
-          Want want = rows_within(c, distance_of(key), radii[source_of[static_cast<size_t>(c)]]);
+          const double within = radii[source_of[static_cast<size_t>(c)]];
+          if (static_cast<double>(distance.plane.data()[i * n_cells + c]) > within) continue;
+          Want want = rows_within(c, distance_of(key), within);
           if (want.first >= want.last) continue;
           want.query = static_cast<int32_t>(i);
           list.push_back(Visit{static_cast<int32_t>(c), want});

@@ -30,11 +30,16 @@ class CellPlan {
   struct Source {  // the cells of one block
     int64_t block, first_cell, n_cells;
     double shrink;  // distances of the search are at least this times those of the cells
-    bool same_weights;
+    bool same_weights, planes;  // whether planes between centroids bound the rows of a cell
     PointPanels points;
   };
+  struct Distances {  // [queries, n_cells()]
+    Buffer<float> centroid;  // to the centroid of each cell
+    Buffer<float> plane;     // rows of the cell are at least so far, for there is a plane between
+  };
   void add_block(int64_t block, int num_threads);
-  void distances(const QueryBlock& queries, const Source& source, float* out, int num_threads) const;
+  void measure(const QueryBlock& queries, const Source& source, Distances& out, int num_threads) const;
+  void measure_planes(const Source& source, int64_t n, const float* centroid, float* plane, float* memory) const;
   Want rows_within(int64_t cell, float distance, double radius) const;
   Want slices_within(int64_t cell, float low, float high) const;
   void build_slices(int num_threads);

@@ -101,7 +101,7 @@ void finish_query(const KnnRules& rules, QueryBlock& queries, int64_t i, const K
 
 // Queries that are handled together: as many as bounded memory allows, for rows are prepared once for all of them.
 int64_t block_size(const KnnRules& rules, int64_t n_cells) {
-  constexpr int64_t kBytes = int64_t{1} << 28, kOfCell = 40;  // a distance, its order, and a visit twice
+  constexpr int64_t kBytes = int64_t{1} << 28, kOfCell = 44;  // two distances, its order, and a visit twice
   const int64_t each = 16 * rules.pitch + 64 * static_cast<int64_t>(rules.most) + kOfCell * n_cells;
   return std::clamp<int64_t>(kBytes / each, 12, 3072);
 }

@@ -20,6 +20,7 @@ struct KnnBlock {
   const float* centroids;   // [n_cells, dim]
   const float* distance;    // [n] to the centroid, ascending inside a cell
   const double* cell_weights;
+  bool nearest_cells;       // no row has a nearer centroid than its cell's, as nearest_points finds them
 };
 
 struct KnnSearch {

@@ -31,12 +31,15 @@ class Cells:
         allow for an error of 1e-5.
     weights: [C] float64, sum 1: the channel weights of the embedding that the cells were made in. A search with
         other weights w has distances at least sqrt(min_c w_c / weights_c) times these.
+    nearest: True promises that no row has a nearer centroid than that of its cell, as `nearest_centroid` finds them
+        in float32: a search can then also rule out the rows on the far side of the plane between two centroids.
     """
 
     offsets: NDArray[np.int64]
     centroids: NDArray[np.float32]
     distance: NDArray[np.float32]
     weights: NDArray[np.float64]
+    nearest: bool = False
 
 
 @dataclass(frozen=True, eq=False)

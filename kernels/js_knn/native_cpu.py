@@ -19,7 +19,9 @@ from .common import Block, KnnResult
 
 def _parts(block: Block) -> tuple[Any, ...]:
     cells = block.cells
-    partition = (None,) * 4 if cells is None else (cells.offsets, cells.centroids, cells.distance, cells.weights)
+    partition: tuple[Any, ...] = (None, None, None, None, False)
+    if cells is not None:
+        partition = (cells.offsets, cells.centroids, cells.distance, cells.weights, cells.nearest)
     return (block.hist, block.scale, block.key, block.alive, *partition)
 
 

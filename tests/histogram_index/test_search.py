@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alseg_fast as alseg
+from alseg_fast.kernels.js_knn.common import embed
 from brute_force import brute_force, channel_distances, make_histograms
 
 CASES = 200
@@ -185,6 +186,24 @@ def test_float16_rows_are_compared_as_they_are_rounded():
     found = index.search(hist[:5], k=50)
     expected = np.sort(channel_distances(hist[:5], stored.astype(np.float32), 3).mean(axis=2), axis=1)
     np.testing.assert_allclose(found.distances, expected, rtol=0, atol=3e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_no_row_has_a_nearer_centroid_than_that_of_its_cell(dtype, tmp_path):
+    """What the cells promise to the search, also of rounded rows and after loading."""
+    rng = np.random.default_rng(8)
+    index = alseg.HistogramIndex(24, channels=3, weights=(0.2, 1, 3), dtype=dtype, cells=40)
+    index.add(np.arange(3000), make_histograms(rng, 3000, 24, 3))
+    index.save(tmp_path / "index")
+    for made in (index, alseg.HistogramIndex.load(tmp_path / "index")):
+        (block,) = made._state.blocks(None)
+        cells = block.cells
+        assert cells.nearest
+        rows = embed(block.hist, block.scale, cells.weights)
+        far = np.sqrt(((rows[:, None] - cells.centroids[None].astype(np.float64)) ** 2).sum(axis=2))
+        own = far[np.arange(3000), np.repeat(np.arange(len(cells.centroids)), np.diff(cells.offsets))]
+        assert (own**2 <= far.min(axis=1) ** 2 + 4 * 34 * 2.0**-24).all()
+        np.testing.assert_allclose(cells.distance, own, rtol=0, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,5 +1,7 @@
 """The search for the nearest histograms against its definition: exact, with ties, on hard sets of many shapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def draw_case(seed):
         if rng.random() < 0.6:
             own = weights if rng.random() < 0.5 else np.full(channels, 1 / channels)
             centroids = np.sqrt(hist[rng.integers(0, total, int(rng.integers(1, 2 + 2 * int(n**0.5))))].astype(float))
-            block = with_cells(block, centroids * rng.choice([0.5, 1]), own)
+            block = with_cells(block, centroids * rng.choice([0.5, 1]), own, rng if rng.random() < 0.3 else None)
         blocks.append(block)
     n_queries = int(rng.choice([1, 3, 17, 40]))
     chosen = rng.integers(0, total, n_queries)
@@ -126,6 +128,22 @@ def test_cells_leave_out_what_cannot_be_near(simd_level):
     np.testing.assert_array_equal(got.keys, expected.keys)
     assert got.visited.mean() < 0.3 * 6000
     assert (native(*case, [flat], 10, weights).visited == 6000).all()
+
+
+def test_planes_between_centroids_leave_out_more(simd_level):
+    rng = np.random.default_rng(8)
+    hist = draw_histograms(rng, 6000, 6, 1)
+    flat, weights = Block(hist, scale_of(hist, 1), np.arange(6000)), np.ones(1)
+    block = with_cells(flat, np.sqrt(hist[:60].astype(float)), weights)
+    unpromised = replace(block, cells=replace(block.cells, nearest=False))
+    case = hist[::100].copy(), flat.scale[::100].copy()
+    expected = reference(*case, [flat], 10, weights)
+    visited = []
+    for blocks in ([block], [unpromised]):
+        got = native(*case, blocks, 10, weights)
+        np.testing.assert_array_equal(got.keys, expected.keys)
+        visited.append(got.visited.mean())
+    assert visited[0] < 0.9 * visited[1]
 
 
 def test_limits_are_strict_and_a_search_may_find_nothing(simd_level):

@@ -39,6 +39,8 @@ def query_index(
     chosen: Any = _label_of(index, label)
     if image_id is not None:
         key = _id_of(index, image_id)
+        if key not in index:
+            raise UsageError(f"{image_id} is not in {os.fspath(path)}; give an id of it, or a picture with --image")
         queries = index.rows([key]).astype(np.float32)
         chosen = index.labels_of([key])[0] if label is None else chosen
     else:

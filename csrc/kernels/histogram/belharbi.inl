@@ -106,6 +106,7 @@ inline void add_soft(const BelharbiJob& job, int32_t value, uint64_t* counts) {
 
 void belharbi_count(const BelharbiJob& job, int64_t y0, int64_t y1, uint64_t* counts, float* scratch) {
   const int64_t pitch = smooth_pitch(job), n = 3 * job.out_width, inner = n >= 6 ? 3 : 0;
+  const int64_t whole = (n + kLanes - 1) / kLanes * kLanes;
   int32_t* const values = reinterpret_cast<int32_t*>(scratch);
   int32_t* const middle = values + pitch + 3;   // the row, with a pixel more at either end
   int32_t* const around = middle + pitch;       // the sum of the rows above and below
@@ -117,6 +118,8 @@ void belharbi_count(const BelharbiJob& job, int64_t y0, int64_t y1, uint64_t* co
       store_i(middle + i, load_lanes(row + i));
       store_i(around + i, load_lanes(above + i) + load_lanes(below + i));
     }
+    // Beyond what whole vectors fill, the last of them reads three more, for lanes that nobody looks at.
+    for (int64_t i = whole; i < whole + 3; ++i) middle[i] = around[i] = 0;
     for (int64_t c = 0; c < 3; ++c) {
       middle[c - 3] = middle[c + inner];
       around[c - 3] = around[c + inner];

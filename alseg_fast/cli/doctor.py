@@ -31,10 +31,7 @@ def run(arguments: argparse.Namespace) -> Result:
         "onnxruntime_providers": _providers(),
         "gpu": _gpu(),
         "backend_forced": config.forced_backend(),
-        "operations": {
-            op.name: {impl.backend: impl.missing() or f"available ({impl.device})" for impl in op.impls}
-            for op in _operations()
-        },
+        "operations": {op.name: _backends(op) for op in _operations()},
     }
     rows = [
         ("system", f"{data['system']} ({data['machine']})"),
@@ -55,6 +52,22 @@ def _operations() -> list[Op]:
     names = sorted(found.name for found in pkgutil.iter_modules(kernels.__path__) if found.ispkg)
     modules = [import_module(f"{kernels.__name__}.{name}") for name in names]
     return [op for module in modules for op in vars(module).values() if isinstance(op, Op)]
+
+
+def _backends(op: Op) -> dict[str, str]:
+    """Of each back end the devices it is written for, or the package it lacks; whether there is a GPU is told above."""
+    devices: dict[str, list[str]] = {}
+    missing: dict[str, str] = {}
+    for impl in op.impls:
+        reason = impl.missing()
+        if reason is None:
+            devices.setdefault(impl.backend, []).append(impl.device)
+        else:
+            missing[impl.backend] = reason
+    return {
+        name: f"available ({', '.join(devices[name])})" if name in devices else missing[name]
+        for name in dict.fromkeys(i.backend for i in op.impls)
+    }
 
 
 def _providers() -> list[str]:

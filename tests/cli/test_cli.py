@@ -83,6 +83,7 @@ def test_doctor(alseg):
     assert status == 0
     assert data["simd_level"] in data["simd_levels"]
     assert data["operations"]["uncertainty"]["native"] == "available (cpu)"
+    assert data["operations"]["js_knn"]["faiss"] in ("available (cpu, cuda)", "faiss is not installed")
 
 
 def test_config_file_gives_options_and_the_command_line_wins(alseg, tiny_model, pool, tmp_path):

@@ -1,9 +1,7 @@
 __version__: str
 
 from .dispatch import use_backend as use_backend
-from .engine import PoolSummary as PoolSummary
 from .engine import Scorer as Scorer
-from .engine import ScoreResult as ScoreResult
 from .errors import AlsegError as AlsegError
 from .histogram_index import HistogramIndex as HistogramIndex
 from .histogram_index import SearchResult as SearchResult
@@ -30,6 +28,8 @@ from .propagation import Propagation as Propagation
 from .propagation import propagate as propagate
 from .reporting import make_report as make_report
 from .runtimes.options import ModelOptions as ModelOptions
+from .score_results import PoolSummary as PoolSummary
+from .score_results import ScoreResult as ScoreResult
 from .stages.oracle import OracleLabels as OracleLabels
 from .stages.oracle import oracle_labels as oracle_labels
 from .stages.oracle import write_oracle_labels as write_oracle_labels

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-import resource
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -22,20 +18,23 @@ from .checks import check_choice, check_subset
 from .errors import DataError, ModelError, RunError, UsageError
 from .kernels.uncertainty import uncertainty as uncertainty_op
 from .pipeline import Stage, run_ordered
+from .process_facts import peak_rss_bytes, versions
 from .runtimes.onnx import load_model
 from .runtimes.options import ModelOptions
 from .runtimes.spec import ModelSpec
+from .score_results import PoolSummary, ScoreResult, result_of
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.fetch import fetch_bytes
 from .stages.histogram import parse_histogram
 from .stages.pool import Pool, open_pool
+from .stages.readers.uris import is_remote
 from .stages.region_cache import RegionCache
 from .stages.region_rows import regions_table
 from .stages.regions import parse_regions
 from .stages.run_layout import HISTOGRAM, histogram_field
 from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
-from .stages.store import SHARD_SIZE, RunSummary, RunWriter
+from .stages.store import SHARD_SIZE, RunWriter
 from .types import MC_MEASURES, MEASURES, NO_HISTOGRAM, NO_REGIONS
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
 
@@ -45,48 +44,6 @@ Progress = Callable[[int, int], None]  # (images done, of which failed) since th
 
 _REMOTE_FETCHERS = 8  # requests in flight for a pool behind a URL, where waiting is all there is to do
 _GROUP = 4  # pictures that change threads together
-_LIBRARIES = ("numpy", "pyarrow", "pillow", "simplejpeg", "onnxruntime", "onnxruntime-gpu")
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """Scores of one picture given to :meth:`Scorer.score_images`.
-
-    Attributes:
-        ok: whether it could be scored; if not, `error` says why and `stage` where, and `scores` is empty.
-        scores: the columns of a RUN's scores: "<measure>_<mean|max|top>", predicted_label, class_fraction ...
-        maps: measure -> [h, w] uint8 heatmap, "labels" -> [H, W] class ids; empty unless asked for.
-        width, height: of the picture, upright, in pixels.
-        regions: columns of a RUN's regions, [S] each (class_fraction [S, L]); empty unless asked for.
-        histogram: [D] colour histogram, or None unless asked for.
-    """
-
-    ok: bool
-    scores: dict[str, Any] = field(default_factory=dict)
-    maps: dict[str, NDArray[Any]] = field(default_factory=dict)
-    width: int = 0
-    height: int = 0
-    phash: int = 0
-    stage: str | None = None
-    error: str | None = None
-    regions: dict[str, Any] = field(default_factory=dict)
-    histogram: NDArray[Any] | None = None
-
-
-@dataclass(frozen=True)
-class PoolSummary:
-    """What one `score_pool` call did, and how far the RUN is with all others' work."""
-
-    path: Path
-    scored: int  # images of this call that got a row
-    failed: int
-    skipped: int  # images whose parts were there already
-    seconds: float
-    run: RunSummary
-
-    @property
-    def images_per_second(self) -> float:
-        return (self.scored + self.failed) / self.seconds if self.seconds > 0 else 0.0
 
 
 class Scorer:
@@ -228,7 +185,7 @@ class Scorer:
         stages = self._stages(config, Clock(), [])
         for _ in run_ordered(batches, stages, in_flight=4 * self.workers):
             pass
-        return [_result_of(p) for p in pictures]
+        return [result_of(p) for p in pictures]
 
     def score_pool(
         self,
@@ -506,51 +463,3 @@ def _picture_of(key: int, image: Any) -> Picture:
             "Convert it first."
         )
     return picture
-
-
-def _result_of(picture: Picture) -> ScoreResult:
-    if picture.failure is not None:
-        stage, error = picture.failure
-        return ScoreResult(False, width=picture.width, height=picture.height, stage=stage, error=error)
-    assert picture.scored is not None
-    scored = picture.scored
-    return ScoreResult(
-        True,
-        scored.values,
-        scored.maps,
-        picture.width,
-        picture.height,
-        picture.phash,
-        regions=scored.regions,
-        histogram=picture.histogram,
-    )
-
-
-def is_remote(uri: str) -> bool:
-    """Whether the bytes behind a uri come over a network; a member of a tar file counts as the file."""
-    shard = uri.rsplit("::", 1)[-1]
-    return "://" in shard and shard.split("://", 1)[0] not in ("file", "local", "memory")
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a result, for run.json."""
-    from . import __version__, _native
-
-    found = {"alseg-fast": __version__, "python": platform.python_version(), "simd": _native.simd_level()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue  # an extra that is not installed
-    return found
-
-
-def peak_rss_bytes() -> int:
-    """Highest resident memory of this process so far, in bytes."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        # Right too, but on Linux it may be a larger parent's, from before this program was started.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    high = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(high.split()[1]) * 1024

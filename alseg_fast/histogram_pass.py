@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .engine import is_remote
 from .errors import RunError, UsageError
 from .histogram_index import HistogramIndex
 from .ops.histogram_spec import HistogramSpec
@@ -22,6 +21,7 @@ from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.propagate_files import open_directory
 from .stages.propagate_histograms import PART_IMAGES, HistogramRows, HistogramStore, IndexHistograms
 from .stages.propagate_inputs import PropagationPool
+from .stages.readers.uris import is_remote
 from .stages.store import Run, open_run
 
 Advance = Callable[[int, int], None]  # (images done, of which failed) since the last call

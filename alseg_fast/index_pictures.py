@@ -8,11 +8,11 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import is_remote
 from .ops.histogram_spec import HistogramSpec
 from .picture_histograms import PictureHistograms
 from .stages.index_tables import Rows, failure
 from .stages.pool import Pool
+from .stages.readers.uris import is_remote
 
 _PIXEL_SHARE = 4  # of the memory, one in so many bytes is for decoded pictures
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from .atomic import write_atomic
-from .engine import Scorer, is_remote
+from .engine import Scorer
 from .errors import DataError, PoolError, RunError, UsageError
 from .runtimes.options import ModelOptions
 from .stages.decode import DEFAULT_MAX_PIXELS
@@ -25,7 +25,7 @@ from .stages.masks import read_png
 from .stages.pool import Pool, open_pool
 from .stages.propagate_files import THRESHOLD
 from .stages.pseudo_masks import BinMaker, MaskMaker, ThresholdSearch, check_model, encode_palette_png, is_binary
-from .stages.readers.uris import local_path
+from .stages.readers.uris import is_remote, local_path
 from .stages.run_identity import json_bytes
 
 log = logging.getLogger("alseg")

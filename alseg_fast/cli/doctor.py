@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     from .. import _native, config
-    from ..engine import versions
+    from ..process_facts import versions
 
     data: dict[str, Any] = {
         "machine": platform.machine(),

@@ -14,9 +14,10 @@ import pyarrow as pa
 from PIL import Image
 
 from .. import config
-from ..engine import PoolSummary, Progress, Scorer
+from ..engine import Progress, Scorer
 from ..errors import RangeError
 from ..reporting import make_report
+from ..score_results import PoolSummary
 from ..stages.select import select
 from ..stages.store import Run, open_run
 from .evaluate import PixelCounts, SelectionGain, confusion, mean_iou, selection_gain

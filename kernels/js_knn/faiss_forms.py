@@ -34,12 +34,12 @@ def search_blocks(
     blocks: Sequence[Block],
     k: int,
     weights: NDArray[np.float64],
-    exclude: NDArray[np.int64] | None,
-    within: NDArray[np.float64] | None,
-    candidates: int,
-    num_threads: int,
+    exclude: NDArray[np.int64] | None = None,
+    within: NDArray[np.float64] | None = None,
+    candidates: int = 0,
+    num_threads: int = 0,
 ) -> KnnResult:
-    """`js_knn` by FAISS and Numba on one device."""
+    """Same as ``reference.js_knn`` on one device; a row that is reranked in two rounds counts twice in `reranked`."""
     embedded = embed_float32(queries, query_scale, weights, 0, len(queries))
     task = Task(Queries(queries, query_scale, weights, embedded), k, exclude, within, rerank_pairs, num_threads)
     with own_threads(num_threads) as pool, matrix_products(queries.shape[1]):

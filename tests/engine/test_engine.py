@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import alseg_fast as alseg
-from alseg_fast.engine import is_remote
 from alseg_fast.errors import ModelError, PoolError, RunError, UsageError
 from alseg_fast.runtimes.options import ModelOptions
+from alseg_fast.stages.readers.uris import is_remote
 from alseg_fast.stages.store import open_run
 from support import CLASSES, build_model, draw_picture, write_pictures
 

@@ -38,6 +38,12 @@ def scheme_of(uri: str) -> str | None:
     return match[1].lower() if match else None
 
 
+def is_remote(uri: str) -> bool:
+    """Whether the bytes behind a uri come over a network; a member of a tar file counts as the file."""
+    shard = uri.rsplit("::", 1)[-1]
+    return "://" in shard and shard.split("://", 1)[0] not in ("file", "local", "memory")
+
+
 def split_tar(uri: str) -> TarMember | None:
     """(member, shard uri) of `tar://MEMBER::SHARD`, else None."""
     if not uri.startswith("tar://"):

@@ -25,6 +25,7 @@ LAYERS = (
     ("engine",),
     ("reporting", "picture_histograms", "histogram_pass", "mask_pass", "index_pictures"),
     ("indexing", "index_query", "propagation"),
+    ("learn",),
     ("demo",),
     ("benches",),
     ("cli",),
@@ -51,8 +52,10 @@ STAGES = (
     ("propagate_report", "pseudo_masks", "mask_files", "propagate_files"),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
+# And among the parts of learning.
+LEARN = (("data",), ("networks",), ("maps", "losses"), ("training",), ("methods",))
 # Libraries that are imported at module level only where no other module is reached without them: the files of a
-# back end, named after its library; the training of the example; the export of torch networks.
+# back end, named after its library; the training of the example; export and training of torch networks.
 HEAVY = {"torch", "triton", "numba", "faiss", "onnxruntime", "onnx", "cv2"}
 
 
@@ -109,7 +112,12 @@ def test_imports_point_downwards():
             if other is None:
                 continue  # a name of alseg_fast/__init__, such as __version__
             both_stages = module[1] == target[1] == "stages"
-            if other > own or (both_stages and (rank(target[2:], STAGES) or 0) > rank(module[2:], STAGES)):
+            both_learn = module[1] == target[1] == "learn" and len(module) > 2
+            if (
+                other > own
+                or (both_stages and (rank(target[2:], STAGES) or 0) > rank(module[2:], STAGES))
+                or (both_learn and (rank(target[2:], LEARN) or 0) > (rank(module[2:], LEARN) or 0))
+            ):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} imports {'.'.join(target)}")
     assert wrong == []
 
@@ -118,7 +126,7 @@ def test_heavy_libraries_load_only_where_they_are_used():
     allowed = {"demo/train.py", "demo/network.py"}
     wrong = []
     for path, module in sources():
-        if module[1] in ("benches", "export") or str(Path(*module[1:]).with_suffix(".py")) in allowed:
+        if module[1] in ("benches", "export", "learn") or str(Path(*module[1:]).with_suffix(".py")) in allowed:
             continue
         if module[1] == "kernels" and module[-1].split("_", 1)[0] in HEAVY:
             continue

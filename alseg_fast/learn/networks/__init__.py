@@ -1,0 +1,1 @@
+"""Encoders, classification heads and segmentation decoders, and the networks built of them."""

@@ -102,7 +102,9 @@ def _check_tensors(rgb: Tensor, probs: Tensor, valid: Tensor | None) -> None:
     if valid is not None:
         if tuple(valid.shape) != (rgb.shape[0], *rgb.shape[2:]):
             wanted = [rgb.shape[0], *rgb.shape[2:]]
-            raise ShapeError(f"{_NAME}: valid must have shape [B, H, W] = {wanted}; got {list(valid.shape)}. Resize it.")
+            raise ShapeError(
+                f"{_NAME}: valid must have shape [B, H, W] = {wanted}; got {list(valid.shape)}. Resize it."
+            )
         if valid.dtype != torch.bool:
             raise DtypeError(f"{_NAME}: valid must be bool; got {valid.dtype}. Compare first.")
 

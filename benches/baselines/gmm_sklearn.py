@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..gmm_cases import Band, Values, cross
 

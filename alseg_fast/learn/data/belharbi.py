@@ -2,7 +2,8 @@
 
 Upscale so that the shorter side has at least 432 pixels (Lanczos), reflect 1 % of each side as padding; for training a
 random crop of 416 x 416, scaled by 0.9 to 374 x 374, flips; for evaluation the whole picture, scaled by 0.9. Mean
-and standard deviation are 0.5. In the released loader flips reached the picture but not the mask; here both are flipped.
+and standard deviation are 0.5. In the released loader flips reached the picture but not the mask; here both are
+flipped.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Recipe:
         return np.pad(large, around, mode="reflect")
 
 
-class belharbi_augment:
+class BelharbiAugment:
     """A random training view of 374 x 374; see the module. It serves wherever an `Augment` does.
 
     Args:
@@ -99,7 +100,7 @@ class belharbi_augment:
         self, image: Pixels, mask: Pixels | None, rng: np.random.Generator, *, size: tuple[int, int] | None = None
     ) -> Augmented:
         """One random view; `size` is not used, the pixels are taken as they are."""
-        check_pixels("belharbi_augment", image, mask)
+        check_pixels("BelharbiAugment", image, mask)
         crop = self.recipe.crop
         large = self.recipe.prepare(image)
         y, x = (int(rng.integers(n - crop + 1)) for n in large.shape[:2])
@@ -120,7 +121,7 @@ class belharbi_augment:
         )
 
 
-class belharbi_view:
+class BelharbiView:
     """The whole picture enlarged, padded and scaled by 0.9, as published; its size differs from picture to picture.
 
     `tensor` and `mask` as those of `View`; `restore` brings predicted logits back to the picture's own frame. Views of
@@ -134,7 +135,7 @@ class belharbi_view:
 
     def tensor(self, image: Pixels) -> Tensor:
         """[h, w, 3] uint8 -> [3, H, W] float32."""
-        check_pixels("belharbi_view.tensor", image, None)
+        check_pixels("BelharbiView.tensor", image, None)
         large = self.recipe.prepare(image)
         return normalised(large, self.recipe.reduced((large.shape[0], large.shape[1])), MEAN, STD)
 
@@ -156,3 +157,13 @@ class belharbi_view:
         large = functional.interpolate(values, size=padded, mode="bilinear", align_corners=False)
         inner = large[..., down : down + enlarged[0], across : across + enlarged[1]]
         return functional.interpolate(inner, size=size, mode="bilinear", align_corners=False)
+
+
+def belharbi_augment(*, hflip: bool = True, vflip: bool = True, recipe: Recipe | None = None) -> BelharbiAugment:
+    """The published training view; see `BelharbiAugment`."""
+    return BelharbiAugment(hflip=hflip, vflip=vflip, recipe=recipe)
+
+
+def belharbi_view(*, recipe: Recipe | None = None) -> BelharbiView:
+    """The published evaluation view; see `BelharbiView`."""
+    return BelharbiView(recipe=recipe)

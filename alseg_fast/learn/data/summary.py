@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +22,14 @@ def class_frequencies(dataset: Dataset) -> npt.NDArray[np.float64]:
     Raises: DataError that names a mask that cannot be used.
     """
     n = len(dataset.classes)
-    masks = [s for s in dataset.samples if is_annotated(s)]
+    masks = [(s.mask, s.ids) for s in dataset.samples if s.mask is not None and not s.pseudo]
 
-    def count(i: int) -> npt.NDArray[np.int64]:
-        path = masks[i].mask
-        assert path is not None  # is_annotated
-        read = read_ids if masks[i].ids else dataset.read_native_mask
-        return count_pixels(read(path), n, path, dataset.name)
+    def count(mask: tuple[Path, bool]) -> npt.NDArray[np.int64]:
+        path, ids = mask
+        return count_pixels((read_ids if ids else dataset.read_native_mask)(path), n, path, dataset.name)
 
     total = np.zeros(n, np.int64)
-    for counts in in_order(count, range(len(masks))):
+    for counts in in_order(count, masks):
         total += counts
     return total / max(1, int(total.sum()))
 
@@ -51,9 +49,8 @@ def describe(dataset: Dataset) -> str:
     without any image are counted.
     """
     kind = "one tag an image" if dataset.single_tag else "any number of tags an image"
-    lines = [
-        f"{dataset.name}: {len(dataset):,} images, {len(dataset.classes)} classes, {len(dataset.tag_names)} tags, {kind}"
-    ]
+    counts = f"{len(dataset):,} images, {len(dataset.classes)} classes, {len(dataset.tag_names)} tags"
+    lines = [f"{dataset.name}: {counts}, {kind}"]
     order = {"train": 0, "val": 1, "test": 2}
     for split in sorted({s.split for s in dataset.samples}, key=lambda name: (order.get(name, 3), name)):
         lines.append(f"  {split}: {_describe_samples(dataset.split(split))}")
@@ -67,7 +64,7 @@ def _describe_samples(part: Dataset) -> str:
     facts = [f"{len(part):,} images", f"{masks:,} with a mask"]
     facts += [f"{pseudo:,} with a pseudo-mask"] if pseudo else []
     facts += [f"{untagged:,} without a tag"] if untagged else []
-    counts = tag_counts(replace(part))
+    counts = tag_counts(part)
     shown = [t for t in np.argsort(-counts, kind="stable").tolist() if counts[t]]
     named = [f"{part.tag_names[t]} {counts[t]:,}" for t in shown[:_SHOWN_TAGS]]
     named += [f"{len(shown) - _SHOWN_TAGS} more tags"] if len(shown) > _SHOWN_TAGS else []

@@ -1,8 +1,8 @@
 """COCO instances as a semantic segmentation data set: 80 things and background. Lin et al., ECCV 2014.
 
-`annotations/instances_<split><year>.json`, pictures in `<split><year>/` or `images/<split><year>/`. Category ids (1 .. 90
-with gaps) become 1 .. 80 in ascending order; 0 is the background. There are no mask files: masks are drawn from polygons
-and run lengths when they are read, and `Sample.mask` is the annotation file followed by the image's number.
+`annotations/instances_<split><year>.json`, pictures in `<split><year>/` or `images/<split><year>/`. Category ids
+(1 .. 90 with gaps) become 1 .. 80 in ascending order; 0 is the background. There are no mask files: masks are drawn
+from polygons and run lengths when they are read, and `Sample.mask` is the annotation file followed by the image's number.
 """
 
 from __future__ import annotations
@@ -205,7 +205,8 @@ def _inside(shape: Shape, size: tuple[int, int], path: Path) -> npt.NDArray[np.b
     counts = np.asarray(shape.counts, np.int64)
     if (counts < 0).any() or int(counts.sum()) != size[0] * size[1]:
         raise DataError(
-            f"mask {path} has run lengths for {int(counts.sum()):,} pixels; the picture has {size[0] * size[1]:,}; {REMEDY}"
+            f"mask {path} has run lengths for {int(counts.sum()):,} pixels, the picture has {size[0] * size[1]:,}; "
+            f"{REMEDY}"
         )
     values = np.repeat(np.arange(len(counts)) & 1, counts).astype(np.bool_)
     return np.ascontiguousarray(values.reshape(size[::-1]).T)

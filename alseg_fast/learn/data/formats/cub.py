@@ -49,7 +49,8 @@ def read_cub(root: Path, *, threshold: float = 127.5, masks: bool = True, broken
         places = [p for p in (home / "segmentations", home.parent / "segmentations") if p.is_dir()]
         if not places:
             raise PoolError(
-                f"segmentations are missing, {home / 'segmentations'}; unpack segmentations.tgz there, or pass masks=False"
+                f"segmentations are missing, {home / 'segmentations'}; unpack segmentations.tgz there, "
+                "or pass masks=False"
             )
         drawn = places[0]
     classes = _table(home / "classes.txt")

@@ -1,7 +1,7 @@
 """Mapillary Vistas, v1.2 and v2.0: street scenes of the world. Neuhold et al., ICCV 2017.
 
-`training/images/*.jpg` and `training/labels/*.png`, likewise `validation`, `testing/images`, with `config.json` (v1.x); or
-`training/v2.0/labels/*.png` with `config_v2.0.json`, likewise v1.2 (the download of v2.0 has both). The values of a
+`training/images/*.jpg` and `training/labels/*.png`, likewise `validation`, `testing/images`, with `config.json` (v1.x);
+or `training/v2.0/labels/*.png` with `config_v2.0.json`, likewise v1.2 (the download of v2.0 has both). The values of a
 label image are positions in the list "labels" of the config; labels with "evaluate": false have no class here (255).
 """
 

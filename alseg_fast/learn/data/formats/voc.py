@@ -3,8 +3,8 @@
 `ImageSets/Segmentation/<list>.txt`, `JPEGImages/ID.jpg`, `SegmentationClass/ID.png` (palette, 255 = void) and
 `Annotations/ID.xml`. `root` is the folder VOC2012 or one above it (VOCdevkit). With the usual addition of SBD
 (Hariharan et al., 2011), `SegmentationClassAug/ID.png` and a list `trainaug`, choose train_list="trainaug".
-A folder without ImageSets, such as small exports of annotation tools, is read as one split, "train"; its names come from
-`class_names.txt` where that is there.
+A folder without ImageSets, such as small exports of annotation tools, is read as one split, "train"; its class names
+come from `class_names.txt` where that is there.
 """
 
 from __future__ import annotations

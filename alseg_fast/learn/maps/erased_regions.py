@@ -26,6 +26,9 @@ class ErasedRegions:
 
     Args:
         n_tags: K.
+
+    Attributes:
+        rounds: how many rounds are finished; counted by the loop, kept in the file.
     """
 
     def __init__(self, n_tags: int) -> None:
@@ -145,4 +148,4 @@ class ErasedRegions:
 
 
 def _count(bits: Bits) -> int:
-    return int(np.bitwise_count(bits).sum())
+    return int(np.unpackbits(bits).sum())

@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise RunError(
-                f"{path} has format {content['format']!r}; this version reads {FORMAT}; choose another --out"
+                f"{path} has format {content['format']!r}, not {FORMAT}; choose another --out"
             )
         return dict(content)
     except (FileNotFoundError, NotADirectoryError):

@@ -41,8 +41,8 @@ def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
         train, validation = hold_out(train, config.validation, seed)
         if not len(train) or not len(validation):
             raise DataError(
-                f"data.validation = {config.validation:g} leaves {len(train)} images to train with and {len(validation)}"
-                f" to validate with, of {config.root}; choose another share, or null"
+                f"data.validation = {config.validation:g} leaves {len(train)} images to train with and"
+                f" {len(validation)} to validate with, of {config.root}; choose another share, or null"
             )
     labelled = choose_labelled(train, config.labelled, seed)
     seen = train.with_labels(labelled)

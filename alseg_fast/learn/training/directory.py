@@ -87,9 +87,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
-            raise RunError(
-                f"{path} has format {content['format']!r}, not {FORMAT}; choose another --out"
-            )
+            raise RunError(f"{path} has format {content['format']!r}, not {FORMAT}; choose another --out")
         return dict(content)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -241,7 +241,9 @@ class Scorer:
             out,
             pool=listing.table,
             pool_info={
-                **{"source": listing.source, "kind": listing.kind, "skipped_files": listing.skipped_files},
+                "source": listing.source,
+                "kind": listing.kind,
+                "skipped_files": listing.skipped_files,
                 **({} if known is None else {"untagged_images": known.untagged}),
             },
             config=self._identity(config, known),

@@ -70,8 +70,8 @@ def uncertainty(
         activation: "softmax" | "sigmoid" (independent channels; measures are the mean of the channels' binary
             measures, a choice of this package) | "probabilities" (scores in 0..1, divided by their sum over
             classes) | "cam" (class activation maps: negative values are 0, each map is divided by its largest
-            value at [h, w] inside `box`, multiplied by its image label, and joined by a background score as label 0; then as
-            "probabilities"; Zhou et al. (2016), validation and background as in CoSA's released code, which
+            value at [h, w] inside `box`, multiplied by its image label, and joined by a background score as label 0;
+            then as "probabilities"; Zhou et al. (2016), validation and background as in CoSA's released code, which
             divides by the largest value + 1e-5). With C = 1, sigmoid and probabilities are a two-class problem:
             label 1 where p >= 1/2.
         temperature: logits are divided by it; softmax and sigmoid only (Guo et al., 2017).

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..errors import UsageError, PoolError
+from ..errors import PoolError, UsageError
 
 LABEL = "label"
 NO_TAGS = "none"

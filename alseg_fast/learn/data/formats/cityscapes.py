@@ -1,9 +1,9 @@
 """Cityscapes, fine annotations: 19 classes of street scenes. Cordts et al., CVPR 2016.
 
 `leftImg8bit/<split>/<city>/<city>_<seq>_<frame>_leftImg8bit.png` and
-`gtFine/<split>/<city>/..._gtFine_labelTrainIds.png` or, where these were not made, `..._gtFine_labelIds.png`, whose ids are mapped to the 19 classes that count. The
-image_id is `<city>_<seq>_<frame>`, the group `<city>_<seq>`. The labels of the test split are not public: its files
-hold nothing, and are not used.
+`gtFine/<split>/<city>/..._gtFine_labelTrainIds.png` or, where these were not made, `..._gtFine_labelIds.png`, whose
+ids are mapped to the 19 classes that count. The image_id is `<city>_<seq>_<frame>`, the group `<city>_<seq>`. The
+labels of the test split are not public: its files hold nothing, and are not used.
 """
 
 from __future__ import annotations

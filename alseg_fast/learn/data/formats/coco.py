@@ -2,7 +2,8 @@
 
 `annotations/instances_<split><year>.json`, pictures in `<split><year>/` or `images/<split><year>/`. Category ids
 (1 .. 90 with gaps) become 1 .. 80 in ascending order; 0 is the background. There are no mask files: masks are drawn
-from polygons and run lengths when they are read, and `Sample.mask` is the annotation file followed by the image's number.
+from polygons and run lengths when they are read, and `Sample.mask` is the annotation file followed by the image's
+number.
 """
 
 from __future__ import annotations

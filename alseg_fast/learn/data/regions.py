@@ -89,8 +89,8 @@ def find_regions(
     if isinstance(min_pixels, bool) or not isinstance(min_pixels, int) or min_pixels < 1:
         raise RangeError(f"{function}: min_pixels must be an integer >= 1; got {min_pixels!r}. 1 keeps every region.")
     flat = mask.ravel()
-    ids = connected_components(mask).ravel() if region == "component" else np.where(flat == IGNORE, -1, flat)
-    ids = ids.astype(np.int64)
+    whole = np.where(flat == IGNORE, -1, flat.astype(np.int64))
+    ids = connected_components(mask).ravel() if region == "component" else whole
     order = np.argsort(ids, kind="stable")
     order = order[np.searchsorted(ids[order], 0) :]  # without -1
     borders = np.flatnonzero(np.diff(ids[order])) + 1

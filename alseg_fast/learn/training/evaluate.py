@@ -144,7 +144,9 @@ def evaluate_cams(
     """
     name = "evaluate_cams"
     check_choice(name, "tags", tags, ("true", "predicted"))
-    at = float(check_grid(name, "threshold", (threshold,))[0])
+    if not (isinstance(threshold, (int, float)) and 0 < threshold <= 1):
+        raise RangeError(f"{name}: threshold must be in (0, 1]; got {threshold!r}. Maps are in 0..1.")
+    at = float(threshold)
     if 0 in dataset.class_of_tag:
         raise RangeError(
             f"{name}: dataset must have a background of id 0; in {dataset.name} 0 is {dataset.classes[0]}, the class "
@@ -161,7 +163,10 @@ def evaluate_cams(
             present = tag_matrix(samples, len(dataset.tag_names), images.device)
             seen.clear()
             known = present if tags == "true" else None
-            maps = activation_maps(network, images, known, scales=scales, flip=flip, aux=aux)
+            try:
+                maps = activation_maps(network, images, known, scales=scales, flip=flip, aux=aux)
+            except DataError as exc:
+                raise DataError(f"{name}: images {', '.join(s.image_id for s in samples)}: {exc}") from exc
             own = seen[0][: len(samples)].float()  # of the first scale; the mirror images follow
             tag_logits.append(own.cpu())
             if tags == "predicted":

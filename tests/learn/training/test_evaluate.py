@@ -13,7 +13,9 @@ from alseg_fast.errors import DataError, RangeError, UsageError  # noqa: E402
 from alseg_fast.learn.data.dataset import Dataset, Sample  # noqa: E402
 from alseg_fast.learn.data.transforms import View  # noqa: E402
 from alseg_fast.learn.networks.outputs import NetworkOutputs  # noqa: E402
-from alseg_fast.learn.training.evaluate import cam_winner, class_table, evaluate_cams, evaluate_segmentation  # noqa: E402
+from alseg_fast.learn.training.evaluate import evaluate_cams, evaluate_segmentation  # noqa: E402
+from alseg_fast.learn.training.figures import class_table  # noqa: E402
+from alseg_fast.learn.training.label_maps import cam_winner  # noqa: E402
 
 SIZES = ((37, 50), (24, 24), (61, 33), (40, 48), (30, 20))
 VIEW = View((32, 40))

@@ -89,6 +89,9 @@ class Job:
         view: the deterministic transform for evaluation.
         device: where networks live.
         events: who is told about progress.
+        files: what `export` wrote, by name.
+        stages: results of `train`, by name.
+        failures: images that could not be read while training, with the reason.
     """
 
     config: TrainConfig
@@ -98,6 +101,8 @@ class Job:
     device: torch.device
     events: Events
     files: dict[str, Path] = field(default_factory=dict)
+    stages: dict[str, StageResult] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def seed(self, *names: str | int) -> int:
         """A seed of its own for every name: changing one part of a recipe leaves the others' random numbers alone."""
@@ -116,10 +121,13 @@ class Job:
 
     def stage_directory(self, name: str) -> Path:
         """OUT/checkpoints/<name>, made if absent."""
-        return self.directory("checkpoints", name)
+        return self._made("checkpoints", name)
 
     def directory(self, *names: str) -> Path:
-        """OUT/<names>, made if absent."""
+        """OUT/files/<names>, made if absent: for what a recipe writes beside checkpoints and networks."""
+        return self._made("files", *names)
+
+    def _made(self, *names: str) -> Path:
         path = self.out.joinpath(*names)
         atomic.make_directory(path)
         return path
@@ -170,7 +178,7 @@ class Job:
         Args:
             validation: what early stopping goes by; the config's validation images if not given.
         """
-        return train_stage(
+        result = train_stage(
             method,
             batches,
             self.stage(stage),
@@ -181,6 +189,9 @@ class Job:
             seed=self.seed("steps", stage),
             device=self.device,
         )
+        self.stages[stage] = result
+        self.failures.update({str(k): str(v) for k, v in dict(getattr(batches, "failures", {})).items()})
+        return result
 
     def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """JSON values that are computed once: after a kill and a new start they are read from OUT/done/<name>.json.
@@ -189,7 +200,7 @@ class Job:
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise UsageError(f"Job.once: name must be letters, digits, _ . and -; got {name!r}. Choose another.")
-        path = self.directory("done") / f"{name}.json"
+        path = self._made("done") / f"{name}.json"
         if path.exists():
             try:
                 found = json.loads(path.read_bytes())

@@ -8,6 +8,7 @@ from alseg_fast.errors import RangeError, ShapeError
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
+from alseg_fast.learn.losses.classification import tag_loss  # noqa: E402
 from alseg_fast.learn.networks.acol import AcolHead  # noqa: E402
 
 TAGS = torch.tensor([[1, 0, 1], [0, 1, 0]])
@@ -55,6 +56,22 @@ def test_gradients_of_every_output():
     head = make_head(hidden=2, smooth=True).double()
     x = features(dtype=torch.float64).requires_grad_(True)
     assert torch.autograd.gradcheck(lambda f: head(f, TAGS)[:3], (x,))
+
+
+@pytest.mark.parametrize("single_tag", [False, True])
+def test_gradient_of_the_loss_of_both_branches(single_tag):
+    head = make_head(hidden=2).double()
+    tags = torch.tensor([[1, 0, 0], [0, 1, 0]]) if single_tag else TAGS
+
+    def loss(x):
+        out = head(x, tags)
+        both = (out.tag_logits, out.second_logits)
+        return sum(tag_loss(logits, tags, single_tag=single_tag) for logits in both)
+
+    x = features(dtype=torch.float64).requires_grad_(True)
+    assert torch.autograd.gradcheck(loss, (x,))
+    loss(x).backward()
+    assert all(p.grad.any() for p in head.parameters())
 
 
 def test_the_second_branch_learns_only_from_what_is_left():
@@ -112,7 +129,7 @@ def test_maps_survive_the_export(tmp_path):
     from alseg_fast.export import to_onnx
 
     network = Picture().eval()
-    to_onnx(network, tmp_path / "acol.onnx", input_size=(12, 14), activation="cam")
+    to_onnx(network, tmp_path / "acol.onnx", input_size=(12, 14))
     session = ort.InferenceSession(tmp_path / "acol.onnx", providers=["CPUExecutionProvider"])
     images = torch.randn((3, 3, 12, 14), generator=torch.Generator().manual_seed(2))
     (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
@@ -126,6 +143,7 @@ def test_wrong_arguments_are_named():
         ({"in_channels": 0, "n_tags": 2}, "in_channels must be at least 1"),
         ({"in_channels": 2, "n_tags": 0}, "n_tags must be at least 1"),
         ({"in_channels": 2, "n_tags": 2, "threshold": 0.0}, r"threshold must be in \(0, 1\]"),
+        ({"in_channels": 2, "n_tags": 2, "pooling_dropout": 1.0}, r"pooling_dropout must be in \[0, 1\)"),
         ({"in_channels": 2, "n_tags": 2, "hidden": -1}, "hidden must be at least 0"),
     ):
         with pytest.raises(RangeError, match=text):

@@ -134,7 +134,9 @@ def inside_box(maps: NDArray[Any], box: Box | None) -> NDArray[Any]:
     return maps[..., math.floor(top) : math.ceil(top + height), math.floor(left) : math.ceil(left + width)]
 
 
-def missing_names(mask: NDArray[np.uint8], present: NDArray[Any], ids: Sequence[int], names: Sequence[str]) -> list[str]:
+def missing_names(
+    mask: NDArray[np.uint8], present: NDArray[Any], ids: Sequence[int], names: Sequence[str]
+) -> list[str]:
     """Names of the classes that an image label gives and no pixel of the mask has."""
     there = np.bincount(mask.ravel(), minlength=256) > 0
     return [name for name, i, p in zip(names, ids, present, strict=True) if p and not there[i]]

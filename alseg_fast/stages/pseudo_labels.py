@@ -186,7 +186,9 @@ class LabelMaker:
         background = np.where(named == IGNORE, np.uint8(IGNORE), np.uint8(self._maps.background))
         return np.where(named == 1, best, background), most
 
-    def _refine(self, full: Sequence[NDArray[np.float32]], ids: Sequence[int], lattice: CrfLattice) -> NDArray[np.uint8]:
+    def _refine(
+        self, full: Sequence[NDArray[np.float32]], ids: Sequence[int], lattice: CrfLattice
+    ) -> NDArray[np.uint8]:
         assert self._rule.crf is not None
         background = self._maps.background
         names = np.array([background, *ids], np.uint8)
@@ -202,9 +204,7 @@ class LabelMaker:
 
     def _weights(self, most: NDArray[np.float32]) -> tuple[bytes, float]:
         rule = self._rule
-        weights = reliability_weights(
-            most, rule.threshold, rule.alpha, rule.beta, form=rule.weights, num_threads=1
-        )
+        weights = reliability_weights(most, rule.threshold, rule.alpha, rule.beta, form=rule.weights, num_threads=1)
         steps = np.rint(weights / np.float32(rule.weight_step))
         return encode_png(np.minimum(steps, 255).astype(np.uint8)), float((steps > 255).mean())
 

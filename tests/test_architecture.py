@@ -34,7 +34,7 @@ LAYERS = (
 # Among the stages, data flows one way too.
 STAGES = (
     ("codecs", "readers"),
-    ("fetch", "pool", "decode"),
+    ("fetch", "pool", "decode", "image_tags"),
     ("prepare", "fingerprint", "region_cache", "histogram"),
     ("regions",),
     ("region_columns",),

@@ -15,12 +15,12 @@ from types import FrameType
 
 from .. import __version__
 from ..errors import AlsegError, UsageError
-from . import bench, demo, doctor, index, inspect, propagate, report, score, select
+from . import bench, demo, doctor, index, inspect, propagate, report, score, select, train
 from .arguments import Parser, add_common, with_config
 from .output import Result, emit, set_up_logging
 from .stderr import quiet_codecs
 
-COMMANDS = (demo, inspect, doctor, score, select, index, propagate, report, bench)
+COMMANDS = (demo, inspect, doctor, score, select, index, propagate, train, report, bench)
 
 
 class _Stopped(BaseException):

@@ -45,6 +45,8 @@ def is_binary(spec: ModelSpec) -> bool:
 
 def check_model(spec: ModelSpec) -> None:
     """Raises: ModelError: this model's classes cannot be written as a mask."""
+    if spec.activation == "cam":
+        raise ModelError(f"model {spec.path} gives activation maps; make masks of them with alseg pseudo-label")
     if spec.n_classes > IGNORE:
         raise ModelError(f"model {spec.path} has {spec.n_classes} classes, a palette mask holds {IGNORE}; use another")
 

@@ -16,8 +16,8 @@ from ...errors import DataError, UsageError
 from ..data.dataset import Dataset
 from ..data.pictures import read_picture
 from ..data.transforms import View
-from ..maps.cams import full_resolution_cams, normalise_cams, published_wsl_mask
-from ..maps.teacher import evaluating
+from ..maps.cams import published_wsl_mask
+from ..maps.teacher import activation_maps, evaluating
 from ..networks.build import WeakNetwork
 from ..training.evaluate import tag_matrix
 from ..training.metrics import choose_threshold, dice_per_image
@@ -26,19 +26,19 @@ Kind = Literal["cam", "segmentation"]
 Truth = npt.NDArray[np.uint8]
 
 
-def validation_threshold(network: WeakNetwork, dataset: Dataset, view: View, kind: Kind, *, normalise: str = "max") -> float:
+def validation_threshold(network: WeakNetwork, dataset: Dataset, view: View, kind: Kind) -> float:
     """The threshold of the published grid that suits the masks of `dataset` best, see `choose_threshold`.
 
     Args: as in `foreground_maps`.
     Raises: DataError: no image has a mask (and, for maps, a tag).
     """
-    values, truths = tee(foreground_maps(network, dataset, view, kind, normalise=normalise))
+    values, truths = tee(foreground_maps(network, dataset, view, kind))
     # Read in step, so that no more than one picture is kept.
     return choose_threshold((value for value, _ in values), (truth for _, truth in truths))
 
 
 def foreground_maps(
-    network: WeakNetwork, dataset: Dataset, view: View, kind: Kind, *, normalise: str = "max"
+    network: WeakNetwork, dataset: Dataset, view: View, kind: Kind
 ) -> Iterator[tuple[npt.NDArray[np.float32], Truth]]:
     """(values [H, W] in 0..1, mask [H, W]) of each image that has a mask and, for maps, a tag.
 
@@ -47,19 +47,17 @@ def foreground_maps(
         dataset: of two classes.
         view: pictures as the network sees them.
         kind: "segmentation": the logit, resized to the picture as published, then sigmoid. "cam": the largest of the
-            true tags' normalised maps, resized.
-        normalise: mode of `normalise_cams`.
+            true tags' maps (`activation_maps`), resized.
     Raises: DataError: no image qualifies.
     """
     n_images = 0
     for picture, truth, tags in _pictures(network, dataset, view):
         size = (truth.shape[0], truth.shape[1])
-        outputs = network(picture, tags)
         if kind == "segmentation":
-            logits = F.interpolate(_have(outputs.seg_logits, "a decoder"), size, mode="bilinear", align_corners=False)
+            logits = F.interpolate(_have(network(picture).seg_logits, "a decoder"), size, mode="bilinear", align_corners=False)
             values = logits[0, 0].sigmoid()
         elif bool(tags.any()):
-            maps = normalise_cams(_have(outputs.cams, "a tag head"), tags, mode=normalise)
+            maps = activation_maps(network, picture, tags)
             values = F.interpolate(maps, size, mode="bilinear", align_corners=False)[0].amax(dim=0)
         else:
             continue

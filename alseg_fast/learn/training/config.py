@@ -121,8 +121,13 @@ class AugmentConfig(Settings):
     """Keywords of `Augment`; size, mean and std come from `data`. Any key of it that is not set keeps its default."""
 
     scale: Range = (1.0, 1.0)
-    hflip: bool = True
-    vflip: bool = False
+    fit: Literal["stretch", "cover", "contain", "native"] = "stretch"
+    place: Literal["random", "centre"] = "random"
+    hflip: Share = 0.0
+    vflip: Share = 0.0
+    colour: Annotated[tuple[NotNegative, NotNegative, NotNegative, NotNegative], BeforeValidator(_tuple)] = (0.0,) * 4
+    blur_probability: Share = 0.0
+    blur_radius: Annotated[tuple[NotNegative, NotNegative], BeforeValidator(_tuple)] = (0.1, 2.0)
     strong: bool = False
 
     @model_validator(mode="after")

@@ -6,7 +6,10 @@ from .errors import AlsegError as AlsegError
 from .histogram_index import HistogramIndex as HistogramIndex
 from .histogram_index import SearchResult as SearchResult
 from .ops import CrfLattice as CrfLattice
+from .ops import GmmThreshold as GmmThreshold
 from .ops import HistogramSpec as HistogramSpec
+from .ops import RunningThreshold as RunningThreshold
+from .ops import band_labels as band_labels
 from .ops import belharbi_entropy as belharbi_entropy
 from .ops import belharbi_mc_dropout as belharbi_mc_dropout
 from .ops import color_histogram as color_histogram
@@ -17,10 +20,13 @@ from .ops import edge_map as edge_map
 from .ops import edge_weighted as edge_weighted
 from .ops import encode_mask as encode_mask
 from .ops import encode_rle as encode_rle
+from .ops import gmm_threshold as gmm_threshold
 from .ops import grid_segments as grid_segments
 from .ops import js_divergence as js_divergence
+from .ops import perplexity as perplexity
 from .ops import region_crf as region_crf
 from .ops import region_impurity as region_impurity
+from .ops import reliability_weights as reliability_weights
 from .ops import slic as slic
 from .ops import uncertainty as uncertainty
 from .propagation import MaskOptions as MaskOptions

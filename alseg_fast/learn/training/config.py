@@ -199,11 +199,11 @@ class StageConfig(Settings):
 class TrainConfig(Settings):
     """A whole training: a method of `learn.methods` by name, and all it is given."""
 
-    method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    method: str
     data: DataConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     out: str | None = None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: str = "auto"
     network: NetworkConfig = NetworkConfig()
     augment: AugmentConfig = AugmentConfig()
     stages: dict[str, StageConfig] = Field(default_factory=dict)
@@ -211,6 +211,8 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:I; got {self.device!r}")
         for name in self.stages:
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
                 raise ValueError(f"stages must have names of small letters, digits, - and _; got {name!r}")

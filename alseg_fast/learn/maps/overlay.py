@@ -34,7 +34,8 @@ def colour_map(values: npt.NDArray[np.floating[Any]]) -> Picture:
     at = np.clip(values, 0.0, 1.0) * (len(_RAMP) - 1)
     low = np.minimum(at.astype(np.int64), len(_RAMP) - 2)
     part = (at - low)[..., None]
-    return np.rint(_RAMP[low] * (1 - part) + _RAMP[low + 1] * part).astype(np.uint8)
+    made: Picture = np.rint(_RAMP[low] * (1 - part) + _RAMP[low + 1] * part).astype(np.uint8)
+    return made
 
 
 def outline(mask: npt.NDArray[np.integer[Any]], width: int = 1) -> npt.NDArray[np.bool_]:
@@ -129,15 +130,15 @@ def contact_sheet(
         raise ShapeError(f"{name}: row_names must have {len(rows)} names; got {len(row_names)}. Name every row.")
     if height < 16:
         raise RangeError(f"{name}: height must be at least 16; got {height!r}. 160 is the default.")
-    font = ImageFont.load_default(size=max(10, height // 12))
-    text_height = round(1.5 * font.size)
+    text_size = max(10, height // 12)
+    font, text_height = ImageFont.load_default(size=text_size), round(1.5 * text_size)
     images = [[_scaled(name, p, height) for p in row.values()] for row in rows]
     captions = [list(row) for row in rows]
     shared = all(c == captions[0] for c in captions)
     columns = max(map(len, captions))
     widths = [max(line[c].width for line in images if c < len(line)) for c in range(columns)]
-    for line in captions:
-        for c, caption in enumerate(line):
+    for names in captions:
+        for c, caption in enumerate(names):
             widths[c] = max(widths[c], _text_width(font, caption))
     left = _GAP + (max(_text_width(font, n) for n in row_names) + _GAP if row_names else 0)
     top = _GAP + (text_height if title else 0) + (text_height if shared else 0)
@@ -190,7 +191,8 @@ def _fitted_map(name: str, cam: npt.NDArray[np.floating[Any]], size: tuple[int, 
 
 def _nearest(mask: npt.NDArray[np.integer[Any]], size: tuple[int, int]) -> npt.NDArray[np.integer[Any]]:
     rows, columns = ((2 * np.arange(to) + 1) * have // (2 * to) for to, have in zip(size, mask.shape, strict=True))
-    return mask[rows[:, None], columns[None, :]]
+    resized: npt.NDArray[np.integer[Any]] = mask[rows[:, None], columns[None, :]]
+    return resized
 
 
 def _widen(edge: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:

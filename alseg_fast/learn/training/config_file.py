@@ -5,7 +5,6 @@ YAML is read as version 1.2 has it, not 1.1: 1e-4 is a number, and off, no and 0
 
 from __future__ import annotations
 
-import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from .config import TrainConfig
 
 READY = Path(__file__).resolve().parents[1] / "configs"
 _MOST_BYTES = 1 << 20
+_MOST_VALUES = 100_000
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -117,17 +117,31 @@ def method_options(model: type[_Model], config: TrainConfig, source: str) -> _Mo
 
 def _read_mapping(path: Path, source: str) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"{source} is larger than a config can be ({_MOST_BYTES:,} bytes); check the path")
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        size = path.stat().st_size
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) if size <= _MOST_BYTES else None
+        own = _own_copy(values, [_MOST_VALUES])
     except OSError as error:
         raise UsageError(f"cannot read {source}: {error.strerror}; check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UsageError(f"{source} is not YAML: {' '.join(str(error).split())}; correct it") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{source} must be a mapping of keys; got {type(values).__name__}; see alseg train --help")
-    # Aliases are shared objects: a setting must change one place only.
-    return copy.deepcopy(values)
+    if size > _MOST_BYTES:
+        raise UsageError(f"{source} is larger than a config can be ({_MOST_BYTES:,} bytes); check the path")
+    if not isinstance(own, dict):
+        raise UsageError(f"{source} must be a mapping of keys; got {type(own).__name__}; see alseg train --help")
+    return own
+
+
+def _own_copy(value: Any, left: list[int]) -> Any:
+    """A copy without shared parts: YAML's aliases are one object, but a setting must change one place only.
+
+    Raises: ValueError: aliases of aliases make it larger than any config (`left`: values that may still come).
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError(f"its aliases stand for more than {_MOST_VALUES:,} values")
+    if isinstance(value, dict):
+        return {key: _own_copy(item, left) for key, item in value.items()}
+    return [_own_copy(item, left) for item in value] if isinstance(value, list) else value
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -135,7 +149,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals or not re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", key):
         raise UsageError(f"--set must be key.key=value; got {text!r}; write for example --set stages.main.steps=500")
     try:
-        return key, yaml.load(value, _Loader)
+        return key, _own_copy(yaml.load(value, _Loader), [_MOST_VALUES])
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UsageError(f"--set {key}: {value!r} is not YAML ({' '.join(str(error).split())})") from error
 

@@ -60,6 +60,7 @@ def overlay(
     *,
     opacity: float = 0.65,
     line: int | None = None,
+    height: int | None = None,
 ) -> Picture:
     """The picture with a map over it and the outline of the truth.
 
@@ -70,6 +71,8 @@ def overlay(
         truth: [H, W] class ids, resized by nearest neighbour if of another size. White line with a black border.
         opacity: of the map where it is 0.5 and above; it falls to half of that at 0, where the picture shows best.
         line: width of the outline in pixels; None: 1 a 250 pixels of the longer side.
+        height: of the result, in pixels; everything is drawn at that size, so that lines are as fine as it allows.
+            None: H.
 
     Returns: [H, W, 3] uint8.
     Raises: ShapeError, DtypeError, RangeError: an argument is wrong. DataError: the map holds NaN or inf.
@@ -78,7 +81,8 @@ def overlay(
     _check_picture(name, picture)
     if not 0.0 <= opacity <= 1.0:
         raise RangeError(f"{name}: opacity must be in [0, 1]; got {opacity!r}. 0.65 is the default.")
-    size = picture.shape[:2]
+    picture = picture if height is None else np.asarray(_scaled(name, picture, height))
+    size = (picture.shape[0], picture.shape[1])
     made = picture.astype(np.float64)
     if cam is not None:
         values = _fitted_map(name, cam, size)
@@ -103,6 +107,30 @@ def mask_picture(mask: npt.NDArray[np.uint8]) -> Picture:
             f"mask_picture: mask must be uint8 of shape [H, W]; got {mask.dtype} {list(mask.shape)}. Pass class ids."
         )
     return _PALETTE[mask]
+
+
+def map_row(
+    picture: Picture,
+    maps: Mapping[str, npt.NDArray[np.floating[Any]]],
+    *,
+    truth: npt.NDArray[np.integer[Any]] | None = None,
+    classes: Mapping[str, int] | None = None,
+    height: int = 160,
+) -> dict[str, Picture]:
+    """One row of a contact sheet: the picture with the truth's outline, then every map over it.
+
+    Args:
+        picture: [H, W, 3] uint8. maps: name -> [h, w] in 0..1, as `overlay` takes them.
+        truth: [H, W] class ids, with outlines everywhere.
+        classes: name of a map -> class id: that map has the outline of this class alone. Ignored pixels belong to none.
+        height: of the row, in pixels.
+    """
+    row = {"picture": overlay(picture, truth=truth, height=height)}
+    for label, cam in maps.items():
+        wanted = None if classes is None else classes.get(label)
+        shown = truth if truth is None or wanted is None else (truth == wanted).astype(np.uint8)
+        row[label] = overlay(picture, cam, shown, height=height)
+    return row
 
 
 def contact_sheet(

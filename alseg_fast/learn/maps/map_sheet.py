@@ -80,7 +80,8 @@ def map_sheet(
 
 def _spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     """n samples whose tags come up as evenly as possible: always one that has the tag shown least so far."""
-    left, shown, chosen = list(samples), dict.fromkeys((k for s in samples for k in s.tags), 0), []
+    left, shown = list(samples), dict.fromkeys((k for s in samples for k in s.tags), 0)
+    chosen: list[Sample] = []
     while left and len(chosen) < n:
         best = min(left, key=lambda s: min(shown[k] for k in s.tags))  # the first of equals
         left.remove(best)

@@ -77,3 +77,22 @@ def test_the_equivariance_loss_trains_a_network(images):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_says_the_same(images):
+    network = build_network(encoder="light", n_tags=3, n_classes=4, pooling="average", decoder="none", seed=1).eval()
+    maps, gradients = teacher_maps(network, images, TAGS).cams, smoothgrad(network, images, TAGS, n=3)
+    mask = published_wsl_mask(network(images).cams, torch.tensor([0, 1]), SIZE)
+    network, there = network.cuda(), images.cuda()
+    made = teacher_maps(network, there, TAGS.cuda()).cams
+    assert made.is_cuda
+    torch.testing.assert_close(made.cpu(), maps, rtol=0, atol=0.02)
+    found = smoothgrad(network, there, TAGS.cuda(), n=3)
+    assert float((found.maps.cpu() - gradients.maps).abs().mean()) < 0.05 * float(gradients.maps.mean())
+    assert (
+        float((published_wsl_mask(network(there).cams, torch.tensor([0, 1]), SIZE).cpu() == mask).float().mean()) > 0.98
+    )
+    hidden = hide_and_seek(there, np.random.default_rng(0), sizes=(16,))
+    assert torch.equal(hidden.cpu(), hide_and_seek(images, np.random.default_rng(0), sizes=(16,)))
+    assert erase(there, network(there).cams, tags=TAGS.cuda()).is_cuda

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import typing
-__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'belharbi_histogram', 'color_histogram', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'js_channel_sums', 'js_knn', 'js_rerank', 'nearest_centroid', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty']
+__all__: list[str] = ['CrfLattice', 'N_MEASURES', 'available_cpus', 'available_levels', 'belharbi_histogram', 'color_histogram', 'current_cpu', 'decode_regions', 'decode_rle', 'edge_map', 'encode_mask', 'encode_rle', 'foreground_moments', 'gaussian_mixture', 'js_channel_sums', 'js_knn', 'js_rerank', 'nearest_centroid', 'region_adjacency', 'region_colors', 'region_crf', 'region_geometry', 'region_impurity', 'region_probs', 'reliability', 'resize_normalize', 'set_simd_level', 'simd_level', 'slic', 'uncertainty', 'value_moments']
 class CrfLattice:
     """
     What a dense CRF knows of its image; see kernels/dense_crf.
@@ -70,6 +70,10 @@ def foreground_moments(logits: numpy.ndarray, dtype: typing.SupportsInt | typing
     """
     Fill `sums`; see kernels/foreground/native_cpu.py.
     """
+def gaussian_mixture(x: typing.Any, weight: typing.Any, components: numpy.ndarray, tolerance: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, variance_floor: typing.SupportsFloat | typing.SupportsIndex, plain: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, facts: typing.Any) -> None:
+    """
+    Improve `components`; see kernels/gaussian_mixture/native_cpu.py.
+    """
 def js_channel_sums(hist: numpy.ndarray, scale: numpy.ndarray, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> None:
     """
     Fill `out`; see kernels/js_channel_sums/native_cpu.py.
@@ -110,6 +114,10 @@ def region_probs(scores: numpy.ndarray, activation: typing.SupportsInt | typing.
     """
     Fill `out`; see kernels/region_probs/native_cpu.py.
     """
+def reliability(maps: numpy.ndarray, valid: typing.Any, threshold: typing.SupportsFloat | typing.SupportsIndex, alpha: typing.SupportsFloat | typing.SupportsIndex, beta: typing.SupportsFloat | typing.SupportsIndex, least_ratio: typing.SupportsFloat | typing.SupportsIndex, form: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
+    """
+    Fill `out`; see kernels/reliability/native_cpu.py.
+    """
 def resize_normalize(image: numpy.ndarray, out: numpy.ndarray, channel_axis: typing.SupportsInt | typing.SupportsIndex, gain: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], bias: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], reverse_channels: bool, antialias: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Fill `out`; see kernels/resize_normalize/native_cpu.py.
@@ -129,5 +137,9 @@ def slic(image: numpy.ndarray, mask: typing.Any, to_xyz: typing.Any, roots: nump
 def uncertainty(logits: numpy.ndarray, dtype: typing.SupportsInt | typing.SupportsIndex, size: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, temperature: typing.SupportsFloat | typing.SupportsIndex, measures: typing.SupportsInt | typing.SupportsIndex, align_corners: bool, box: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], valid: typing.Any, segments: typing.Any, n_segments: typing.SupportsInt | typing.SupportsIndex, segment_scale: typing.SupportsFloat | typing.SupportsIndex, top_fraction: typing.SupportsFloat | typing.SupportsIndex, sums: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, maps: collections.abc.Sequence[typing.Any], out: typing.Any) -> None:
     """
     Fill the arrays of `out`; see kernels/uncertainty/native_cpu.py.
+    """
+def value_moments(values: numpy.ndarray, weights: typing.Any, bin_bits: typing.SupportsInt | typing.SupportsIndex, least: typing.SupportsFloat | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> int:
+    """
+    Fill `out`; see kernels/gaussian_mixture/native_cpu.py.
     """
 N_MEASURES: int = 7

@@ -26,6 +26,7 @@ void register_js_knn(py::module_& m);
 void register_histogram_sets(py::module_& m);
 void register_histogram(py::module_& m);
 void register_belharbi_histogram(py::module_& m);
+void register_gaussian_mixture(py::module_& m);
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled kernels of alseg_fast. Private: call the functions of alseg_fast instead.";
@@ -54,4 +55,5 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   register_histogram_sets(m);
   register_histogram(m);
   register_belharbi_histogram(m);
+  register_gaussian_mixture(m);
 }

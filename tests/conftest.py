@@ -39,6 +39,8 @@ def poisoned_outputs(monkeypatch):
         "js_channel_sums",
         "color_histogram",
         "belharbi_histogram",
+        "gaussian_mixture",
+        "reliability",
     )
     for module in (f"alseg_fast.kernels.{op}.native_cpu" for op in ops):
         __import__(module)

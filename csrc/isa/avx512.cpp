@@ -126,6 +126,9 @@ constexpr int64_t kSlicedBins = 128;  // up to so many bins a channel, bit plane
 #include "kernels/histogram/increments.inl"
 #include "kernels/histogram/driver.inl"
 #include "kernels/histogram/belharbi.inl"
+#include "kernels/mixture/moments.inl"
+#include "kernels/mixture/step.inl"
+#include "kernels/mixture/reliability.inl"
 
 }  // namespace
 

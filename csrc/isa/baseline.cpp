@@ -128,6 +128,9 @@ constexpr int64_t kSlicedBins = 8;  // up to so many bins a channel, bit planes 
 #include "kernels/histogram/increments.inl"
 #include "kernels/histogram/driver.inl"
 #include "kernels/histogram/belharbi.inl"
+#include "kernels/mixture/moments.inl"
+#include "kernels/mixture/step.inl"
+#include "kernels/mixture/reliability.inl"
 
 }  // namespace
 

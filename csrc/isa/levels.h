@@ -4,6 +4,7 @@
 #include "kernels/histogram/jobs.h"
 #include "kernels/jobs.h"
 #include "kernels/knn/jobs.h"
+#include "kernels/mixture/jobs.h"
 
 namespace alseg {
 
@@ -84,6 +85,16 @@ struct KernelTable {
   void (*belharbi_across)(const BelharbiJob&, int64_t y0, int64_t y1, float* scratch);
   void (*belharbi_along)(const BelharbiJob&, int64_t y0, int64_t y1);
   void (*belharbi_count)(const BelharbiJob&, int64_t y0, int64_t y1, uint64_t* counts, float* scratch);
+  // Counts and moments of positions [begin, end), added to whole numbers [bins, 3] or set as weighted ones; an iteration
+  // of a mixture of Gaussians; perplexities or their reciprocals with their sums. Status bits.
+  int64_t (*moments_scratch)(const MomentsJob&);
+  unsigned (*count_moments)(const MomentsJob&, int64_t begin, int64_t end, uint64_t* sums, float* scratch);
+  unsigned (*weigh_moments)(const MomentsJob&, int64_t begin, int64_t end, double* sums, float* scratch);
+  double (*mixture_step)(const MixturePoints&, int n_components, const Gaussian* components, const double* constants,
+                         double* sums);
+  unsigned (*reliability_terms)(const ReliabilityJob&, const float* map, const uint8_t* valid, int64_t n,
+                                bool reciprocal, float* out, double* sums);
+  void (*scale_valid)(float* values, const uint8_t* valid, int64_t n, float scale);
 };
 
 // The table in use: the best this CPU has, unless set_level() chose another.

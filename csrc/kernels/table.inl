@@ -13,4 +13,5 @@ const KernelTable table = {
     knn_distance, knn_divergence,
     knn_divergence_error, js_row_sum, js_shares, js_exact,
     histogram_scratch, histogram_rows, belharbi_scratch, belharbi_across, belharbi_along, belharbi_count,
+    moments_scratch, count_moments, weigh_moments, mixture_step, reliability_terms, scale_valid,
 };

@@ -33,7 +33,7 @@ def with_mask_tags(
     min_pixels: int = 1,
     broken: str = "error",
 ) -> tuple[Sample, ...]:
-    """The samples with tags of the classes that their masks show; samples without a mask stay as they are.
+    """The samples with tags of the classes that their masks show; samples that have tags, or no mask, stay as they are.
 
     `IGNORE` pixels and classes that no tag marks (the background) count for nothing. Every mask is read once, on as
     many threads as the process has CPUs.
@@ -47,7 +47,7 @@ def with_mask_tags(
     tag_of_class = [[t for t, c in enumerate(class_of_tag) if c == k] for k in range(n_classes)]
 
     def tagged(sample: Sample) -> Sample | None:
-        if sample.mask is None:
+        if sample.mask is None or sample.tags:
             return sample
         try:
             counts = count_pixels(read(sample.mask), n_classes, sample.mask, name)

@@ -17,9 +17,15 @@ from .tag_choice import keep_tags
 __all__ = ["READERS", "keep_tags", "read_dataset"]
 
 READERS = {
-    "glas": "read_glas",
     "camvid": "read_camvid",
     "ccp": "read_ccp",
+    "cityscapes": "read_cityscapes",
+    "coco": "read_coco",
+    "cub": "read_cub",
+    "glas": "read_glas",
+    "manifest": "read_manifest",
+    "mapillary": "read_mapillary",
+    "voc": "read_voc",
 }
 """Name of the data set -> its function in the module of the same name in `formats`."""
 

@@ -114,7 +114,8 @@ def _check_enough(
 ) -> None:
     if n is not None and n > n_masks:
         raise RangeError(
-            f"draw_labelled: n must be at most {n_masks}, the images of {dataset.name} with a mask; got {n}. Ask for fewer."
+            f"draw_labelled: n must be at most {n_masks}, the images of {dataset.name} with a mask; got {n}. "
+            "Ask for fewer."
         )
     for tag, found in enumerate(of_tag):
         short = per_class is not None and dataset.single_tag and len(found) < per_class

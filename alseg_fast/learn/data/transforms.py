@@ -138,7 +138,7 @@ class Augment:
         fit: what scale 1 means: "stretch" the picture has `size` (its shape is not kept); "cover" it just covers
             `size`, "contain" it just fits inside, both with its shape kept; "native" its own pixels.
         place: "random": the crop, or the place on the padding, is drawn; "centre".
-        hflip, vflip: probabilities of mirroring left-right and top-bottom.
+        hflip, vflip: probabilities of mirroring left-right and top-bottom; True is 0.5, False 0.
         colour: (brightness, contrast, colour, hue) as in `colour.jitter`; 0 = unchanged.
         blur_probability, blur_radius: Gaussian blur of both views; the standard deviation in pixels is uniform in
             the range (CoSA as released: probability 0.5, 0.1 .. 2).
@@ -157,8 +157,8 @@ class Augment:
         scale: tuple[float, float] = (1.0, 1.0),
         fit: str = "stretch",
         place: str = "random",
-        hflip: float = 0.0,
-        vflip: float = 0.0,
+        hflip: bool | float = True,
+        vflip: bool | float = False,
         colour: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
         blur_probability: float = 0.0,
         blur_radius: tuple[float, float] = (0.1, 2.0),
@@ -264,7 +264,9 @@ def _hidden(hide: Hide, seen: Tensor, also: Tensor, state: int) -> tuple[Tensor,
 
 
 def _check_probability(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool):
+        return 0.5 * value
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise RangeError(f"Augment: {name} must be in 0 .. 1; got {value!r}. Give a probability.")
     return float(value)
 

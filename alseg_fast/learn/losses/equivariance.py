@@ -62,8 +62,9 @@ def equivariance_loss(
 
     Returns: scalar; 0 where no tag is present. NaN in a map makes it NaN: the training loop's business.
     Raises: ShapeError, RangeError: an argument is wrong.
-    Source: Wang et al. (2020), SEAM, equation 3, and its released code. Left out: that code's term against a map that
-        fills the whole picture. The cross regularisation is `cross_equivariance_loss`.
+    Source: Wang et al. (2020), SEAM, the term R_ER with weight 1. Left out: its cross regularisation (R_ECR), which
+        compares maps with those revised by a pixel correlation branch that no network of this package has, and the
+        released code's penalty on maps that fill the whole picture.
     """
     name = "equivariance_loss"
     original, other, present = _compared(name, cams, transformed_cams, tags, flip, eps)

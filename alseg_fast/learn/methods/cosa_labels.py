@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...ops.gmm_threshold import RunningThreshold
-from ...ops.reliability import band_labels, perplexity, reliability_weights
+from ...ops.band_labels import band_labels
+from ...ops.reliability import perplexity, reliability_weights
+from ...ops.running_threshold import RunningThreshold
 from ..losses.swapped import tags_to_classes
 from .cosa_options import ReliabilityOptions, ThresholdOptions
 
@@ -49,13 +50,12 @@ class Thresholds:
             momentum=options.momentum,
             components=options.components,
             drop_below=options.drop_below,
-            start=options.start,
         )
 
     def update(self, cams: Tensor) -> None:
         """Take [B, K, h, w] maps of one step into the memory; nothing to do with fixed thresholds."""
         if self.options.kind == "gmm":
-            self.running.update(cams.amax(dim=1).detach().cpu().numpy())
+            self.running.update(cams.detach())
 
     @property
     def band(self) -> tuple[float, float]:
@@ -67,7 +67,7 @@ class Thresholds:
     @property
     def middle(self) -> float:
         """The one threshold that perplexity is measured from."""
-        return self.options.start if self.options.kind == "fixed" else self.running.threshold
+        return self.options.centre if self.options.kind == "fixed" else self.running.threshold
 
     def state_dict(self) -> dict[str, Any]:
         return self.running.state_dict()
@@ -88,6 +88,8 @@ def label_maps(
 ) -> MapLabels:
     """Labels and weights of normalised maps.
 
+    Of an image without tags, or whose maps are all zero, nothing is known: it gets no label, not the background.
+
     Args:
         cams: [B, K, h, w] in 0..1.
         tags: [B, K].
@@ -101,6 +103,7 @@ def label_maps(
         cams = F.interpolate(cams, size, mode="bilinear", align_corners=False)
     grid = (int(cams.shape[2]), int(cams.shape[3]))
     inside = F.interpolate(valid[:, None].to(cams.dtype), grid, mode="nearest")[:, 0] > 0.5
+    inside &= (tags.bool().any(dim=1) & (cams.amax(dim=(1, 2, 3)) > 0))[:, None, None]
     low, high = thresholds.band
     labels = band_labels(cams, tags, low=low, high=high, valid=inside).to(torch.int64)
     hottest = cams.amax(dim=1)

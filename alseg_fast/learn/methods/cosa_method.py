@@ -13,7 +13,6 @@ from ..data.batch import Batch
 from ..data.dataset import Dataset
 from ..data.transforms import View
 from ..losses.contrastive import contrastive_separation
-from ..losses.energy import dense_energy_loss
 from ..losses.swapped import cam_to_segmentation, segmentation_pseudo_labels, segmentation_to_cam
 from ..maps.teacher import TeacherMaps, teacher_maps
 from ..networks.build import WeakNetwork
@@ -137,6 +136,8 @@ class Cosa(OneNetwork):
         )
 
     def _energy(self, batch: Batch, seg_logits: Tensor) -> Tensor:
+        from ..losses.energy import dense_energy_loss
+
         options = self.options.energy
         if seg_logits.shape[1] == 1:
             foreground = seg_logits.sigmoid()

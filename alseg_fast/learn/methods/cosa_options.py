@@ -68,10 +68,9 @@ class ThresholdOptions(Settings):
             to the maps of the last images, see `alseg_fast.RunningThreshold`.
         aux_low, aux_high: fixed thresholds of the auxiliary maps.
         components: of the mixture: 2, one threshold and no band (the paper); 3, two thresholds (the published code).
-        memory: images; period: steps between fits; momentum: of the moving average of the threshold; drop_below: values
-            that the fit leaves out. The paper tells none of them.
-        drop_below: (published code: 0.05).
-        start: the threshold before the first fit, and of reliability weights with fixed thresholds.
+        memory, period, momentum: images, steps between fits, moving average of the threshold. The paper tells none.
+        drop_below: values that the fit leaves out (published code: 0.05).
+        centre: where perplexity is measured from with fixed thresholds.
     """
 
     kind: Literal["fixed", "gmm"] = "fixed"
@@ -84,7 +83,7 @@ class ThresholdOptions(Settings):
     period: Annotated[int, Field(ge=1)] = 100
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     drop_below: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    start: Inside = 0.45
+    centre: Inside = 0.45
 
     @model_validator(mode="after")
     def _check(self) -> ThresholdOptions:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...atomic import make_directory, write_atomic
 from ...errors import DataError
+from ...ops.band_labels import band_labels
 from ...ops.dense_crf import dense_crf
 from ...ops.gmm_threshold import gmm_threshold
-from ...ops.reliability import band_labels
 from ...stages.pseudo_masks import encode_palette_png
 from ...stages.run_layout import png_path
 from ..data.dataset import Dataset, Sample

@@ -91,6 +91,12 @@ class ConfusionMeter:
         return float(np.nanmean(values)) if self.n_pixels else 0.0
 
     @property
+    def class_dice(self) -> float:
+        """Mean over the same classes of 2 |A and B| / (|A| + |B|), counted over all pixels; 0 without pixels."""
+        values = self.per_class
+        return float(np.nanmean(2 * values / (1 + values))) if self.n_pixels else 0.0
+
+    @property
     def pixel_accuracy(self) -> float:
         """Share of the counted pixels that are right; 0 without pixels."""
         total = self.n_pixels

@@ -1,7 +1,7 @@
 """Clothing Co-Parsing: street fashion, 59 classes. Yang, Luo and Lin, CVPR 2014.
 
-`photos/NNNN.jpg`, `annotations/pixel-level/NNNN.mat` (groundtruth, [H, W] ids 0 .. 58), `annotations/image-level/NNNN.mat`
-(tags, [n, 1] ids) and `label_list.mat`. Needs scipy, which reads MATLAB files.
+`photos/NNNN.jpg`, `annotations/pixel-level/NNNN.mat` (groundtruth, [H, W] ids 0 .. 58),
+`annotations/image-level/NNNN.mat` (tags, [n, 1] ids) and `label_list.mat`. Needs scipy, which reads MATLAB files.
 
 The data set has no published split. Here a share of the images with masks is drawn as "test" by a seed, all others
 are "train". Tags come from the image-level file where there is one, else from the mask.
@@ -9,6 +9,7 @@ are "train". Tags come from the image-level file where there is one, else from t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +51,11 @@ def read_ccp(
                 continue
             raise PoolError(f"photo {image} has neither mask nor tags; {_REMEDY}, or pass broken=skip to leave it out")
         samples.append(Sample(image.stem, image, mask if mask.is_file() else None, stated, "train"))
-    untagged = with_mask_tags(
-        [s for s in samples if not s.tags],
-        read_mask,
-        class_of_tag,
-        len(names),
-        name="ccp",
-        min_pixels=min_pixels,
-        broken=broken,
+    tagged = with_mask_tags(
+        samples, read_mask, class_of_tag, len(names), name="ccp", min_pixels=min_pixels, broken=broken
     )
-    found = {s.image_id: s for s in (*(s for s in samples if s.tags), *untagged)}
-    masked = [s.image_id for s in samples if s.image_id in found and s.mask is not None]
-    test = draw_test(masked, test_share, split_seed)
-    kept = tuple(
-        Sample(s.image_id, s.image, s.mask, found[s.image_id].tags, "test" if s.image_id in test else "train")
-        for s in samples
-        if s.image_id in found
-    )
+    test = draw_test([s.image_id for s in tagged if s.mask is not None], test_share, split_seed)
+    kept = tuple(replace(s, split="test") if s.image_id in test else s for s in tagged)
     return checked(Dataset("ccp", names, names[1:], class_of_tag, False, kept, read_mask), root, _REMEDY)
 
 

@@ -1,7 +1,7 @@
 """GlaS (Warwick QU): glands in benign and malignant colon tissue. Sirinukunwattana et al., 2017.
 
-Two layouts: the release of 2016-07-08, `train_N.bmp`, `testA_N.bmp`, `testB_N.bmp` with `<stem>_anno.bmp` and `Grade.csv`
-in one folder; and `(train|test)/img/N.png`, `(train|test)/labelcol/N.png` with `labels.csv` (split, file,
+Two layouts: the release of 2016-07-08, `train_N.bmp`, `testA_N.bmp`, `testB_N.bmp` with `<stem>_anno.bmp` and
+`Grade.csv` in one folder; and `(train|test)/img/N.png`, `(train|test)/labelcol/N.png` with `labels.csv` (split, file,
 original_name, grade, patient). The image_id is the original stem (`testA_7`) in both, the group is the patient.
 Masks number the glands: the class is gland where the value is not 0.
 """

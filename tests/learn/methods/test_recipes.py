@@ -1,6 +1,7 @@
 """Every recipe from config to exported network, on drawn pictures."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,13 @@ torch = pytest.importorskip("torch")
 from alseg_fast.errors import AlsegError, UsageError  # noqa: E402
 
 NETWORK = {"encoder": "light", "pooling": "average", "decoder": "unet"}
+
+
+def read_png(path):
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def falls(losses, name="loss"):
@@ -57,13 +65,11 @@ def test_segmentation_without_any_mask_says_what_to_do(config_of, train):
 
 
 def test_segmentation_of_masks_made_elsewhere(config_of, train, tmp_path):
-    from PIL import Image
-
     folder = tmp_path / "made"
     folder.mkdir()
     config = config_of("segmentation", stages={"segmentation": {"steps": 2}}, network=NETWORK, data={"labelled": 0})
     for i in range(4):
-        Image.open(tmp_path / "pictures" / f"{i}-mask.png").save(folder / f"p{i}.png")
+        shutil.copy(tmp_path / "pictures" / f"{i}-mask.png", folder / f"p{i}.png")
     values = {**config.model_dump(), "options": {"pseudo_masks": str(folder)}}
     result, heard = train(type(config).model_validate(values))
     # All images are pseudo-labelled: their weight is lambda = 0.1.
@@ -115,8 +121,6 @@ def test_joint_has_both_losses_in_every_step(config_of, train, tmp_path):
     ids=["band", "gmm", "crf"],
 )
 def test_four_steps_write_masks_and_learn_from_them(config_of, train, tmp_path, refine):
-    from PIL import Image
-
     config = config_of(
         "four_step",
         stages={"classifier": {"steps": 10}, "segmentation": {"steps": 3}},
@@ -128,8 +132,8 @@ def test_four_steps_write_masks_and_learn_from_them(config_of, train, tmp_path, 
     made = result["facts"]["pseudo_masks"]
     assert len(masks) == made["written"] and made["written"] + made["empty_maps"] == 8
     for path in masks:
-        assert set(np.unique(np.asarray(Image.open(path)))) <= {0, 1, 2, 255}
-        assert Image.open(path).size == (48, 48)
+        mask = read_png(path)
+        assert mask.shape == (48, 48) and set(np.unique(mask)) <= {0, 1, 2, 255}
     assert 0 < result["figures"]["pseudo-masks"]["named"] <= 1
 
 
@@ -145,11 +149,9 @@ def test_erasing_unites_what_rounds_find(config_of, train, tmp_path):
     first, second = result["facts"]["new_pixels"]
     assert first > 0 and second >= 0
     assert len(list((tmp_path / "run" / "files" / "erased" / "round-1").glob("*.png"))) > 0
-    from PIL import Image
-
     for path in (tmp_path / "run" / "files" / "pseudo_masks" / "round-2").glob("*.png"):
-        before = np.asarray(Image.open(tmp_path / "run" / "files" / "pseudo_masks" / "round-1" / path.name))
-        after = np.asarray(Image.open(path))
+        before = read_png(tmp_path / "run" / "files" / "pseudo_masks" / "round-1" / path.name)
+        after = read_png(path)
         assert ((before == 0) | (after == before) | (after == 255)).all()
 
 

@@ -103,7 +103,7 @@ class DataConfig(Settings):
 
 
 class NetworkConfig(Settings):
-    """Keywords of `build_network`; the numbers of tags and classes come from the data. `options`: those of the parts."""
+    """Keywords of `build_network`, `options` those of its parts; the numbers of tags and classes come from the data."""
 
     encoder: Literal["light", "resnet18", "resnet50", "vit_tiny", "vit_small"] = "light"
     pooling: Literal["wildcat", "wildcat_published", "average", "max", "acol"] = "wildcat"

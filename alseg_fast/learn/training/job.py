@@ -32,8 +32,9 @@ from ..networks.export import export_network
 from ..networks.weak_network import WeakNetwork
 from .config import Settings, StageConfig, TrainConfig
 from .events import Events
-from .loop import BatchSource, StageResult, train_stage
+from .loop import BatchSource, train_stage
 from .method import Method
+from .progress import StageResult
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
 from ... import atomic
 from ...errors import UsageError
+from ..data.annotation_cost import annotation_seconds
 from ..data.dataset import Dataset, Sample
 from ..data.pictures import read_mask
 from ..data.readers import read_dataset
 from ..data.splits import draw_labelled, hold_out
 from ..data.tag_choice import keep_tags
+from ..data.weak_labels import weak_labels
 from .config import DataConfig, WeakConfig
 from .job import Data
 
@@ -86,11 +90,6 @@ def with_weak_labels(train: Dataset, weak: WeakConfig, seed: int, directory: Pat
 
     The labels of an image depend on seed and image id alone, and are written once.
     """
-    from PIL import Image
-
-    from ..data.annotation_cost import annotation_seconds
-    from ..data.weak_labels import weak_labels
-
     atomic.make_directory(directory)
     samples: list[Sample] = []
     seconds = 0.0

@@ -137,10 +137,10 @@ def pseudo_label(
 ) -> PseudoLabels:
     """Make masks of a pool from the activation maps of a classifier, or from a segmentation network.
 
-    Of each picture, maps in 0..1 of the classes that its image label names are taken (see ``stages/foreground_maps.py``);
-    m is the largest of them. A pixel is its class where m is above the threshold, else background. With "gmm" and
-    "otsu" the pool is read twice: first for the distribution of m, at the resolution of the maps, over the pictures
-    that have image labels (over all if none has), in bounded memory; then for the masks.
+    Of each picture, maps in 0..1 of the classes that its image label names are taken, see
+    ``stages/foreground_maps.py``; m is the largest of them. A pixel is its class where m is above the threshold, else
+    background. With "gmm", "gmm3" and "otsu" the pool is read twice: first for the distribution of m, at the resolution
+    of the maps, over the pictures that have image labels (over all if none has), in bounded memory; then for the masks.
 
     The same call again goes on where an earlier one stopped, after being killed too, and gives the same files byte for
     byte. A picture that changed under its old uri is not noticed.

@@ -139,10 +139,8 @@ def _lines(done: Any) -> Iterable[str]:
     band = "" if threshold["low"] == threshold["high"] else f", band {threshold['low']:.3f} to {threshold['high']:.3f}"
     how = {"given": "given"}.get(threshold["method"], f"{threshold['method']} of {threshold.get('images', 0):,} images")
     yield f"threshold {threshold['threshold']:.3f} ({how}){band}"
-    yield (
-        f"{summary['masks']:,} masks of {summary['images']:,} images, foreground {_percent(summary, 'foreground_share')}, "
-        f"ignored {_percent(summary, 'ignore_share')}"
-    )
+    shares = (f"{name} {_percent(summary, name)}" for name in ("foreground", "ignore"))
+    yield f"{summary['masks']:,} masks of {summary['images']:,} images, pixels: {', '.join(shares)}"
     if summary["flags"]:
         yield "worth a look: " + ", ".join(f"{name} {n:,}" for name, n in summary["flags"].items())
     if summary["missing"]:
@@ -157,7 +155,7 @@ def _lines(done: Any) -> Iterable[str]:
 
 
 def _percent(summary: Any, key: str) -> str:
-    share = summary[f"{key}_mean"]
+    share = summary[f"{key}_share_mean"]
     return "-" if share is None else f"{100 * share:.1f} %"
 
 

@@ -23,8 +23,8 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class SheetPicture:
-    """image: [h, w, 3] uint8, of any size; mask: [H, W] class ids; weights: [H, W] uint8 or None; clear: ids that are not
-    drawn."""
+    """image: [h, w, 3] uint8, of any size; mask: [H, W] class ids; weights: [H, W] uint8 or None; clear: ids that are
+    not drawn."""
 
     caption: str
     image: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""The threshold of a pool, from one histogram of its maps: bounded memory, resumable, the same bits however often killed.
+"""The threshold of a pool, from one histogram of its maps: bounded memory, resumable, the same bits after a kill.
 
 DIR/threshold_parts/part-NNNNN.json  counts and moments of PART_IMAGES pictures each, while the pool is read
 DIR/threshold.json                   their sum and what follows from it

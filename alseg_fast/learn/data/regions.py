@@ -42,9 +42,10 @@ def connected_components(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     roots = _merge(int(runs[-1, -1]) + 1, np.concatenate(first), np.concatenate(second))
     values = mask.ravel()[np.flatnonzero(starts)]
     known = values != IGNORE
-    ids = np.full(len(roots), -1)
+    ids = np.full(len(roots), -1, np.int64)
     _, ids[known] = np.unique(roots[known], return_inverse=True)  # a root is the first run of its region
-    return ids[runs]
+    components: npt.NDArray[np.int64] = ids[runs]
+    return components
 
 
 def _merge(n: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

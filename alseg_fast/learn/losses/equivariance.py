@@ -14,12 +14,15 @@ AVERAGES = ("all", "present")
 DETACHED = ("none", "original", "transformed")
 
 
-def transformed_pair(images: Tensor, *, scale: float = RESCALE, flip: bool = False) -> tuple[Tensor, Tensor]:
+def transformed_pair(
+    images: Tensor, *, scale: float = RESCALE, flip: bool = False, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
     """The pictures and F(pictures): rescaled bilinearly with aligned corners and, with `flip`, mirrored.
 
     Args:
         images: [B, 3, H, W] floating point.
         scale: of both sides, rounded down and at least 1 pixel; 0.3 is published.
+        multiple: above 1, sides become the nearest multiple of it, for networks with fixed patches.
     Raises: ShapeError, RangeError: an argument is wrong.
     """
     if images.ndim != 4:
@@ -28,7 +31,11 @@ def transformed_pair(images: Tensor, *, scale: float = RESCALE, flip: bool = Fal
         )
     if not 0.0 < scale < float("inf"):
         raise RangeError(f"transformed_pair: scale must be above 0; got {scale!r}. 0.3 is the published one.")
+    if multiple < 1:
+        raise RangeError(f"transformed_pair: multiple must be at least 1; got {multiple!r}. 1 is whole pixels.")
     size = [max(1, int(scale * side)) for side in images.shape[-2:]]
+    if multiple > 1:
+        size = [multiple * max(1, round(side / multiple)) for side in size]
     made = F.interpolate(images, size=size, mode="bilinear", align_corners=True)
     return images, made.flip(-1) if flip else made
 

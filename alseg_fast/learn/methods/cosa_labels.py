@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,10 +71,13 @@ class Thresholds:
         return self.options.centre if self.options.kind == "fixed" else self.running.threshold
 
     def state_dict(self) -> dict[str, Any]:
-        return self.running.state_dict()
+        """The running threshold's, its memory as a tensor: checkpoints take no raw bytes."""
+        state = self.running.state_dict()
+        memory = np.frombuffer(state["memory"], np.uint8).copy()
+        return {**state, "memory": torch.from_numpy(memory)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.running.load_state_dict(state)
+        self.running.load_state_dict({**state, "memory": state["memory"].cpu().numpy().tobytes()})
 
 
 def label_maps(

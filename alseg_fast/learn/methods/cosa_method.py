@@ -30,7 +30,7 @@ class Cosa(OneNetwork):
     """Tags teach the classifier; its activation maps and the segmentation teach each other.
 
     The total is tag_weight * tags + aux_tag_weight * aux_tags and, from `warmup_steps` on, seg_weight * L_c2s +
-    cam_weight * L_s2c + contrastive.weight * L_csc + energy.weight * energy.scale * energy.
+    cam_weight * L_s2c + contrastive.weight * L_csc + energy.weight * energy.
 
     Args:
         network: with a tag head and a segmentation head.
@@ -85,7 +85,8 @@ class Cosa(OneNetwork):
         maps = teacher_maps(network, batch.images, batch.tags, scales=options.scales, flip=options.flip)
         if maps.aux_cams is None or options.aux_scales == "all":
             return maps
-        last = teacher_maps(network, batch.images, batch.tags, scales=options.scales[-1:], flip=options.flip)
+        size = (maps.cams.shape[2], maps.cams.shape[3])
+        last = teacher_maps(network, batch.images, batch.tags, scales=options.scales[-1:], flip=options.flip, size=size)
         return maps._replace(aux_cams=last.aux_cams)
 
     def _swapped_parts(self, batch: Batch, outputs: NetworkOutputs, assigned: TeacherMaps) -> dict[str, Tensor]:
@@ -95,22 +96,25 @@ class Cosa(OneNetwork):
                 "cosa: network must have a tag head and a decoder; got one without. Set network.decoder to largefov or "
                 "unet, or options.assign.by to nobody."
             )
-        main = self._label(self.main, assigned.cams, batch)
-        aux = self._label(self.aux, assigned.aux_cams, batch) if assigned.aux_cams is not None else None
-        teachers = [main] if aux is None or not assigning.aux else [main, aux]
-        towards_seg = [cam_to_segmentation(outputs.seg_logits, t.classes, t.weights) for t in teachers]
+        sources = [(self.main, assigned.cams)]
+        if assigned.aux_cams is not None:
+            sources.append((self.aux, assigned.aux_cams))
+        for thresholds, cams in sources:
+            thresholds.update(cams)
+        size = (batch.images.shape[2], batch.images.shape[3]) if assigning.label_size == "images" else None
+        labels = [self._label(source, batch, size) for source in (sources if assigning.aux else sources[:1])]
+        towards_seg = [cam_to_segmentation(outputs.seg_logits, found.classes, found.weights) for found in labels]
         parts = {"cam_to_seg": options.seg_weight * torch.stack(towards_seg).mean()}
         if assigning.by == "teacher" and assigning.swap_back:
             parts["seg_to_cam"] = options.cam_weight * self._back(batch, outputs.cams, assigned.seg_logits)
         if options.contrastive.weight > 0:
-            parts["contrastive"] = options.contrastive.weight * self._separate(outputs.cams, aux or main)
+            parts["contrastive"] = options.contrastive.weight * self._separate(batch, outputs.cams, sources[-1])
         if options.energy.weight > 0:
-            parts["energy"] = options.energy.weight * options.energy.scale * self._energy(batch, outputs.seg_logits)
+            parts["energy"] = options.energy.weight * self._energy(batch, outputs.seg_logits)
         return parts
 
-    def _label(self, thresholds: Thresholds, cams: Tensor, batch: Batch) -> MapLabels:
-        thresholds.update(cams)
-        size = (batch.images.shape[2], batch.images.shape[3]) if self.options.assign.label_size == "images" else None
+    def _label(self, source: tuple[Thresholds, Tensor], batch: Batch, size: tuple[int, int] | None) -> MapLabels:
+        thresholds, cams = source
         return label_maps(
             cams, batch.tags, batch.valid, thresholds, self.class_of_tag, self.options.reliability, size=size
         )
@@ -122,8 +126,10 @@ class Cosa(OneNetwork):
         )
         return segmentation_to_cam(cams, targets, batch.tags, form=self.options.assign.back_form)
 
-    def _separate(self, cams: Tensor, labels: MapLabels) -> Tensor:
+    def _separate(self, batch: Batch, cams: Tensor, source: tuple[Thresholds, Tensor]) -> Tensor:
+        """The main maps, separated by what the auxiliary ones say (by themselves where there are none)."""
         options = self.options.contrastive
+        labels = self._label(source, batch, (cams.shape[2], cams.shape[3]))
         return contrastive_separation(
             cams,
             labels.tags,
@@ -139,13 +145,14 @@ class Cosa(OneNetwork):
         from ..losses.energy import dense_energy_loss
 
         options = self.options.energy
-        if seg_logits.shape[1] == 1:
-            foreground = seg_logits.sigmoid()
-            probs = torch.cat([1 - foreground, foreground], dim=1)
-        else:
-            probs = seg_logits.softmax(dim=1)
         return dense_energy_loss(
-            batch.rgb, probs, valid=batch.valid, sigma_rgb=options.sigma_rgb, sigma_xy=options.sigma_xy
+            batch.rgb,
+            seg_logits.sigmoid() if seg_logits.shape[1] == 1 else seg_logits.softmax(dim=1),
+            valid=batch.valid,
+            sigma_rgb=options.sigma_rgb,
+            sigma_xy=options.sigma_xy,
+            scale=options.scale,
+            normalization=options.normalization,
         )
 
     def after_step(self, step: int) -> None:

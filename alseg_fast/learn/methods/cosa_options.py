@@ -127,12 +127,21 @@ class ContrastiveOptions(Settings):
 
 
 class EnergyOptions(Settings):
-    """The dense energy of the segmentation: `weight` times `scale` (published: 0.05 and 1e-7), bilateral, half size."""
+    """The dense energy of the segmentation, on the bilateral lattice at `scale` of the size.
+
+    Attributes:
+        weight: 0 leaves it out. Published: 0.05 times 1e-7 with normalization "none".
+        normalization: "symmetric", the share of a pixel's neighbourhood that disagrees with it, whatever the size;
+            "none", the published sum over pairs.
+        sigma_rgb, sigma_xy: grey levels, pixels.
+        scale: of the sides.
+    """
 
     weight: NotNegative = 0.05
-    scale: NotNegative = 1e-7
+    normalization: Literal["symmetric", "none"] = "symmetric"
     sigma_rgb: Annotated[float, Field(gt=0)] = 15.0
     sigma_xy: Annotated[float, Field(gt=0)] = 100.0
+    scale: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class Options(Settings):

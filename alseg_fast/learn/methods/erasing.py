@@ -50,7 +50,7 @@ class Options(Settings):
 
 
 def run(job: Job, options: Options) -> Outcome:
-    """Stage "classifier", once a round. OUT/pseudo_masks has the union as masks, OUT/regions the bits of each round.
+    """Stage "classifier", once a round. OUT/files/pseudo_masks has the union as masks, OUT/files/regions the bits of each round.
 
     Exports the first classifier: it is the one that saw whole pictures.
     """

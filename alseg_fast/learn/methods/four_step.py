@@ -28,7 +28,7 @@ class Options(Settings):
 
 
 def run(job: Job, options: Options) -> Outcome:
-    """Stages "classifier" and "segmentation"; OUT/pseudo_masks has a PNG of class ids for every image with tags.
+    """Stages "classifier" and "segmentation"; OUT/files/pseudo_masks has a PNG of class ids for every image with tags.
 
     The last network is a fresh one without a tag head. A restart keeps what is finished, masks included.
     """

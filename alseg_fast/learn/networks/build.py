@@ -99,6 +99,11 @@ def build_network(
         )
     with torch.random.fork_rng(devices=()):  # torch fills new layers; these numbers are replaced below
         trunk = makers["encoder"](**used["encoder"])
+        if cascade and len(trunk.widths) <= max(CASCADE):
+            raise UsageError(
+                f"build_network: cascade must be off for an encoder of {len(trunk.widths)} stage, {encoder}; it is on. "
+                "Choose a convolutional encoder, or decoder='largefov'."
+            )
         blocks = len(trunk.block_widths)
         if aux_tags and not -blocks <= aux_block < blocks:
             raise RangeError(

@@ -34,8 +34,9 @@ def label_map(name: str, logits: Tensor, size: Sequence[int], sample: Sample) ->
         )
     except DataError as exc:
         raise DataError(f"{name}: image {sample.image_id}: {exc}") from exc
-    labels: Tensor = found.labels
-    return labels[0].cpu().numpy()
+    labels: Any = found.labels  # a tensor like the logits
+    ids: npt.NDArray[Any] = labels[0].cpu().numpy()
+    return ids
 
 
 def without_absent(logits: Tensor, sample: Sample, dataset: Dataset) -> Tensor:

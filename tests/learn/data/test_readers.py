@@ -163,7 +163,7 @@ def test_mapillary(tmp_path, version):
 
 def test_broken_mapillary_is_named(tmp_path):
     drawn.mapillary(tmp_path)
-    with pytest.raises(UsageError, match="mapping must name labels of .*got road"):
+    with pytest.raises(UsageError, match=r"mapping must name labels of .*got road"):
         read_dataset("mapillary", tmp_path, mapping={"road": "road"})
     save(tmp_path / "training" / "labels" / "training.png", blocks(1, 6))
     with pytest.raises(DataError, match=r"training.png has the value 6; its config has 6 labels"):
@@ -306,7 +306,7 @@ def test_a_folder_that_is_not_there_is_named(name, tmp_path):
 
 
 def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(RangeError, match="name must be one of .*glas.*; got 'imagenet'"):
+    with pytest.raises(RangeError, match=r"name must be one of .*glas.*; got 'imagenet'"):
         read_dataset("imagenet", tmp_path)
     with pytest.raises(UsageError, match="read_dataset: glas has the options broken; got colour"):
         read_dataset("glas", tmp_path, colour="red")

@@ -281,6 +281,17 @@ def test_weak_labels_refuse(kind, options, error, message):
         weak_labels(np.zeros((3, 3), np.uint8), kind, seed=0, **options)
 
 
+def test_options_change_the_cost_or_are_known():
+    mask = draw_mask(0)
+    for kind, options in (("scribbles", {"inset": 0.1}), ("boxes", {"inside": "class"}), ("partial", {"block": 4})):
+        weak_labels(mask, kind, seed=0, **options)
+        assert annotation_seconds(kind, mask, **options) == annotation_seconds(kind, mask)
+    with pytest.raises(UsageError, match="weak labels have no option 'per_regoin'"):
+        annotation_seconds("points", mask, per_regoin=2)
+    with pytest.raises(RangeError, match="per_region must be an integer >= 1; got 0"):
+        annotation_seconds("points", mask, per_region=0)
+
+
 def test_masks_of_another_kind_are_refused():
     with pytest.raises(DtypeError, match="mask must be a uint8 array; got int64"):
         weak_labels(np.zeros((3, 3), np.int64), "points", seed=0)

@@ -125,6 +125,8 @@ def test_the_pair_is_resampled_with_aligned_corners():
     assert small.shape == (1, 3, 6, 9)
     assert torch.equal(small, F.interpolate(images, (6, 9), mode="bilinear", align_corners=True))
     assert transformed_pair(images, scale=0.01)[1].shape == (1, 3, 1, 1)
+    assert transformed_pair(images, multiple=4)[1].shape == (1, 3, 8, 8)
+    assert transformed_pair(images, scale=0.01, multiple=16)[1].shape == (1, 3, 16, 16)
     assert torch.equal(transformed_pair(images, flip=True)[1], small.flip(-1))
 
 
@@ -138,6 +140,7 @@ def test_wrong_arguments_are_named():
         (lambda: equivariance_loss(cams, cams, TAGS, detach="both"), RangeError, "detach must be one of"),
         (lambda: equivariance_loss(cams, cams, TAGS, eps=0.0), RangeError, "eps must be above 0"),
         (lambda: transformed_pair(cams, scale=0.0), RangeError, "scale must be above 0"),
+        (lambda: transformed_pair(cams, multiple=0), RangeError, "multiple must be at least 1"),
         (lambda: transformed_pair(cams[0]), ShapeError, "images must have shape"),
     ):
         with pytest.raises(error, match=text):

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 from alseg_fast.learn.maps.overlay import (
     colour_map,
     contact_sheet,
+    map_row,
     mask_picture,
     outline,
     overlay,
@@ -65,6 +66,33 @@ def test_the_truth_is_a_white_line_with_a_black_border():
     small = overlay(picture(), truth=truth[::2, ::2])
     assert ((small == 255).all(2) == white).mean() > 0.95
     assert np.array_equal(overlay(picture()), picture())
+
+
+def test_lines_are_drawn_at_the_size_of_the_result():
+    truth = np.zeros((40, 60), np.uint8)
+    truth[10:30, 20:40] = 1
+    large = overlay(picture(), np.full((2, 2), 0.5), truth, height=200)
+    assert large.shape == (200, 300, 3)
+    assert np.array_equal((large == 255).all(2), outline(np.repeat(np.repeat(truth, 5, 0), 5, 1)))
+
+
+def test_a_row_shows_the_outline_of_each_maps_own_class():
+    truth = np.zeros((40, 60), np.uint8)
+    truth[5:20, 5:25], truth[20:35, 35:55] = 1, 2
+    row = map_row(
+        picture(),
+        {"a": np.zeros((3, 3)), "b": np.ones((3, 3)), "c": np.zeros((3, 3))},
+        truth=truth,
+        classes={"a": 1, "b": 2},
+        height=40,
+    )
+    white = {name: (drawn == 255).all(2) for name, drawn in row.items()}
+    assert list(row) == ["picture", "a", "b", "c"]
+    assert np.array_equal(white["picture"], outline(truth))
+    assert np.array_equal(white["c"], outline(truth))
+    assert np.array_equal(white["a"], outline(truth == 1))
+    assert np.array_equal(white["b"], outline(truth == 2))
+    assert list(map_row(picture(), {})) == ["picture"]
 
 
 def test_the_input_is_not_changed():

@@ -86,17 +86,16 @@ def test_resnet18_computes_what_the_names_say():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [resnet18, resnet50])
-@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize(("make", "output_stride"), [(resnet18, 16), (resnet18, 8), (resnet50, 8)])
 def test_dilation_computes_the_strided_features_and_those_between(make, output_stride):
     strided, dilated = randomised(make()).double(), make(output_stride=output_stride).double()
     dilated.load_state_dict(strided.state_dict())
-    x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         coarse, fine = strided(x).stages[-1], dilated.eval()(x).stages[-1]
     step = 32 // output_stride
     assert dilated.strides == tuple(min(s, output_stride) for s in (2, 4, 8, 16, 32))
-    assert fine.shape[2:] == (64 // output_stride, 96 // output_stride)
+    assert fine.shape[2:] == (32 // output_stride, 64 // output_stride)
     torch.testing.assert_close(fine[..., ::step, ::step], coarse)
 
 

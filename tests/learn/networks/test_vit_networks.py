@@ -91,5 +91,5 @@ def test_sizes_between_patches_are_refused():
 
 @pytest.mark.parametrize("decoder", ["unet", "belharbi", "icnet"])
 def test_decoders_that_need_several_stages_refuse_it(decoder):
-    with pytest.raises(UsageError, match=r"must have (several|5) stages; got (one|1)"):
+    with pytest.raises(UsageError, match=r"must have (several|5) stages; got (one|1)|an encoder of 1 stage"):
         build_network(encoder="vit_tiny", n_tags=2, n_classes=3, decoder=decoder)

@@ -79,7 +79,7 @@ class Colours(nn.Module):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.4
 
     def forward(self, images):
-        x = self.dropout(images)
+        x = self.dropout(images - images.mean((2, 3), keepdim=True))
         seg = None if self.seg is None else self.seg(x)
         cams = None if self.cam is None else self.cam(x)
         if self.poison is not None and seg is not None:
@@ -274,6 +274,10 @@ def test_tags_alone(tmp_path):
     answers = [int(out.tag_logits.argmax()) for _, _, out in outputs_of(network, data)]
     right = np.mean([a == s.tags[0] for a, s in zip(answers, data.samples, strict=True)])
     assert straight["tag_accuracy"] == pytest.approx(right)
+    # the network's own tags are those of the first scale, whatever scales follow
+    more = evaluate_cams(network, data, VIEW, threshold=0.4, scales=(1.0, 0.4), flip=True, batch_size=2)
+    assert more == straight
+    assert figures["tag_average_precision"] != straight["tag_average_precision"]
 
 
 def test_all_zero_maps_are_background(tmp_path):
@@ -317,3 +321,22 @@ def test_nan_maps_name_the_images(tmp_path):
     network.cam.bias.data[0] = torch.nan
     with pytest.raises(DataError, match="evaluate_cams: images picture-0, picture-1: activation_maps"):
         evaluate_cams(network, data, VIEW, threshold=0.4, tags="predicted", batch_size=2)
+
+
+def test_nan_in_an_absent_class_is_not_masked_away():
+    from alseg_fast.learn.training.label_maps import without_absent
+
+    sample = Sample("a", Path("a.png"), None, (0,), "test")
+    data = Dataset("d", ("b", "x", "y"), ("x", "y"), (1, 2), False, (sample,), read_png)
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 2, 0, 0] = torch.nan
+    masked = without_absent(logits, sample, data)
+    assert masked[0, 2, 0, 0].isnan()
+    assert masked[0, :, 0, 1].tolist() == [0, 0, -1e5]
+
+
+def test_ties_go_to_the_first_tag_and_nothing_to_the_background():
+    maps = torch.tensor([[[0.0, 0.7]], [[0.0, 0.7]]])
+    values, classes = cam_winner(maps, torch.ones(2), (2, 1), (1, 2))
+    assert values.tolist() == [[0.0, pytest.approx(0.7)]]
+    assert classes.tolist() == [[0, 2]]

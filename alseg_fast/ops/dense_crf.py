@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_choice, check_threads
-from ..errors import DataError, RangeError, UsageError
+from ..checks import check_choice, check_dtype, check_threads
+from ..errors import DataError, RangeError, ShapeError, UsageError
 from ..kernels.dense_crf import dense_crf as _op
+from ..kernels.dense_crf import filter_planes as _filter
 from ..kernels.dense_crf import prepare as _prepare
 from ..kernels.dense_crf.common import BAD_LABEL, NEGATIVE, NOT_FINITE, Lattice, Problem
 from .dense_crf_inputs import (
@@ -81,6 +82,43 @@ class CrfLattice:
                 f"{name}: bilateral must have deviations that a lattice of {self.region[3]}x{self.region[2]} pixels "
                 f"can hold; got {bilateral!r} ({error}). Take larger ones: below 1 a grey level is a world of its own."
             ) from error
+
+    def filter(
+        self, planes: NDArray[Any], *, transpose: bool = False, num_threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """The bilateral kernel applied to planes of pixels: out_c = K planes_c.
+
+        K_ij = w exp(-|s_i - s_j|^2 / (2 sxy^2) - |I_i - I_j|^2 / (2 srgb^2)), divided by sqrt(d_i d_j) with d = K 1
+        where `normalization` is "symmetric"; with it the sum of a row is about w. On the lattice K is not quite
+        symmetric, since its directions do not quite commute at its border: `transpose` applies the exact transpose of
+        what is applied without it, up to rounding, as gradients need it.
+
+        Args:
+            planes: [C, h, w] finite float16, float32 or float64, the size of the lattice's region.
+            num_threads: None uses every CPU of the process; same bits for any number.
+        Returns: [C, h, w] float32.
+        Raises: UsageError: the lattice has a Gaussian term, or no bilateral one. ShapeError, DtypeError, DataError.
+        Back ends: native (CPU), reference (the exact kernel).
+        """
+        name = "CrfLattice.filter"
+        if self._lattice.gaussian is not None or self._lattice.bilateral is None:
+            raise UsageError(
+                f"{name}: the lattice must be made with gaussian=None and a bilateral term; got {self!r}. Make another."
+            )
+        source = np.asarray(planes)
+        check_dtype(name, "planes", source.dtype, ("float16", "float32", "float64"), "Convert them to float32.")
+        wanted = self.region[3], self.region[2]
+        if source.ndim != 3 or not 1 <= source.shape[0] <= 65536 or source.shape[1:] != wanted:
+            raise ShapeError(
+                f"{name}: planes must be [C, h, w] with [h, w] = {list(wanted)}, that of the lattice; got "
+                f"{list(source.shape)}. Resize them."
+            )
+        with np.errstate(over="ignore"):  # inf is refused
+            source = np.ascontiguousarray(source, np.float32)
+        if not np.isfinite(source).all():
+            raise DataError(f"{name}: planes must be finite; they hold NaN or inf. Leave such images out.")
+        apply_simd_level()
+        return np.asarray(_filter("cpu", self._lattice, source, bool(transpose), check_threads(name, num_threads)))
 
     def __repr__(self) -> str:
         x, y, w, h = self.region

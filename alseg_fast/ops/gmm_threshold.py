@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -135,8 +136,8 @@ def gmm_threshold(
     on both sides.
 
     Args:
-        cams: normalised activations in 0..1, absent tags being 0: [N, K, h, w] (the largest of the K maps counts at each
-            pixel), [N, h, w], [h, w] or [n]. NumPy or torch (CPU, CUDA), any float dtype.
+        cams: normalised activations in 0..1, absent tags being 0: [N, K, h, w] (the largest of the K maps counts at
+            each pixel), [N, h, w], [h, w] or [n]. NumPy or torch (CPU, CUDA), any float dtype.
         weights: of the pixels, >= 0: [N, h, w] for [N, K, h, w], else the shape of `cams`; None: all weigh 1.
         components: 2 or 3.
         bins: a power of 2 in 32..4096.
@@ -225,7 +226,7 @@ def fit_threshold(
 def _crossings(parts: F64) -> tuple[float, float] | str:
     """Between the lower and between the upper two components, or why there is none."""
     rows = parts.tolist()
-    found = [crossing(lower, upper) for lower, upper in zip(rows[:-1], rows[1:], strict=True)]
+    found = [crossing(lower, upper) for lower, upper in pairwise(rows)]
     for k, point in enumerate(found):
         if point is None:
             means = f"{rows[k][1]:.4g} and {rows[k + 1][1]:.4g}"

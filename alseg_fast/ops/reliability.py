@@ -76,8 +76,8 @@ def reliability_weights(
 
     R is the valid region of an image, |R| its number of pixels:
 
-    - "reciprocal": W = |R| (1 / P) / sum over R of 1 / P. The mean over R is 1, and pixels of low perplexity weigh more:
-      what the authors describe.
+    - "reciprocal": W = |R| (1 / P) / sum over R of 1 / P. The mean over R is 1, and pixels of low perplexity weigh
+      more: what the authors describe.
     - "printed": W = |R| / sum over ij in R of 1 / (P_ij P), the formula as printed in the talk. It equals |R| P / (sum
       of 1 / P): proportional to P, so pixels that cannot be trusted weigh *more*. For comparison only.
 

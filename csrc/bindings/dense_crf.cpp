@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "kernels/dense_crf/filter.h"
 #include "kernels/dense_crf/mean_field.h"
 
 namespace py = pybind11;
@@ -87,6 +88,19 @@ unsigned infer(const alseg::CrfLattice& lattice, const py::object& source, const
   return alseg::infer_mean_field(lattice, problem);
 }
 
+// Fills out [C, H, W] with the bilateral kernel (or its transpose) applied to planes [C, H, W].
+void filter(const alseg::CrfLattice& lattice, const py::array& planes, bool transpose, int num_threads,
+            const py::object& out) {
+  if (planes.ndim() != 3 || planes.shape(0) < 1 || planes.shape(0) > 65536) throw py::value_error("planes must be [C, H, W]");
+  if (lattice.corners() == 0) throw py::value_error("the lattice has no bilateral term");
+  const std::vector<py::ssize_t> shape{planes.shape(0), lattice.height(), lattice.width()};
+  const float* const from = bindings::readable<float>(planes, "planes", shape, 'f');
+  float* const to = bindings::writable<float>(out, "out", shape, 'f');
+  if (!to) throw py::value_error("out must be given");
+  py::gil_scoped_release nogil;
+  alseg::filter_planes(lattice, from, shape[0], transpose, num_threads, to);
+}
+
 }  // namespace
 
 void register_dense_crf(py::module_& m) {
@@ -99,5 +113,7 @@ void register_dense_crf(py::module_& m) {
                              "Vertices, counted once for each tile that touches them.")
       .def("infer", &infer, py::arg("source"), py::arg("unary"), py::arg("confidence"), py::arg("common_confidence"),
            py::arg("unsure"), py::arg("clip"), py::arg("tolerance"), py::arg("clamp"), py::arg("penalty"),
-           py::arg("n_iter"), py::arg("num_threads"), py::arg("out"), "Fill `out`; see kernels/dense_crf/native_cpu.py.");
+           py::arg("n_iter"), py::arg("num_threads"), py::arg("out"), "Fill `out`; see kernels/dense_crf/native_cpu.py.")
+      .def("filter", &filter, py::arg("planes"), py::arg("transpose"), py::arg("num_threads"), py::arg("out"),
+           "Fill `out`; see kernels/dense_crf/native_cpu.py.");
 }

@@ -119,6 +119,7 @@ constexpr int64_t kSlicedBins = 64;  // up to so many bins a channel, bit planes
 #include "kernels/dense_crf/transpose.inl"
 #include "kernels/dense_crf/unary.inl"
 #include "kernels/dense_crf/sweep.inl"
+#include "kernels/dense_crf/filter.inl"
 #include "kernels/knn/rows.inl"
 #include "kernels/knn/tile.inl"
 #include "kernels/knn/divergence.inl"

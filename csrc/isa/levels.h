@@ -51,6 +51,7 @@ struct KernelTable {
                        const float* penalty, float* scratch);
   int64_t (*crf_sweep_scratch)(const CrfSweep&, const CrfTile&);
   unsigned (*crf_sweep_tile)(const CrfSweep&, const CrfTile&, float* scratch);
+  void (*crf_filter_tile)(const CrfSweep&, const CrfTile&, float* scratch);
   // Nearest histograms. A tile is a panel of rows [dim, knn_panel] times a group of queries [dim, knn_group].
   int64_t knn_panel, knn_group;
   int64_t (*knn_padded)(int64_t dim);  // whole vectors: the length of an embedded row

@@ -15,6 +15,13 @@ dense_crf = Op(
         Impl("reference", "reference:dense_crf", device="cpu"),
     ),
 )
+filter_planes = Op(
+    __name__,
+    (
+        Impl("native", "native_cpu:filter_planes", device="cpu", needs=_NATIVE),
+        Impl("reference", "reference:filter_planes", device="cpu"),
+    ),
+)
 prepare = Op(
     __name__,
     (

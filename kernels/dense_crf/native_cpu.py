@@ -41,3 +41,14 @@ def dense_crf(
         out=out,
     )
     return out, status
+
+
+def filter_planes(
+    lattice: Lattice, planes: NDArray[np.float32], transpose: bool, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """Same as ``reference.filter_planes``, as far as the lattice approximates the kernel; `planes` is C-contiguous."""
+    if lattice.native is None:
+        prepare(lattice, num_threads)
+    out = empty(planes.shape, np.float32)
+    lattice.native.filter(planes=planes, transpose=transpose, num_threads=num_threads, out=out)
+    return out

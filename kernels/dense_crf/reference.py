@@ -84,3 +84,11 @@ def dense_crf(
         return result, status
     out[...] = result
     return out, status
+
+
+def filter_planes(
+    lattice: Lattice, planes: NDArray[np.float32], transpose: bool, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """planes [C, H, W] -> sum_j k'_ij planes_j; k' is symmetric, so that `transpose` changes nothing."""
+    k = pair_weights(lattice)
+    return (planes.reshape(len(planes), -1).astype(np.float64) @ k).reshape(planes.shape).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def parts_of(x: F64, weight: F64, cuts: NDArray[np.int64], variance_floor: float
     """[K, 3] share, mean and variance of the parts between the cuts; an empty part is spread over all values."""
     edges = np.concatenate([[0], cuts, [len(x)]])
     rows = []
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         part = slice(begin, end) if end > begin else slice(0, len(x))
         w = weight[part] / weight[part].sum()
         mean = w @ x[part]

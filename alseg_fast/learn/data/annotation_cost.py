@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...checks import check_choice
-from ...errors import RangeError
+from ...errors import RangeError, UsageError
 from .dataset import IGNORE
 from .regions import check_mask, find_regions
 
@@ -23,6 +23,8 @@ SECONDS: dict[str, float] = {
 """Seconds of one tag, point, box and instance mask, as quoted in the talk on CoSA (X. Yang). The talk has no figure
 for a scribble: 10 s, as long as a box, is this package's assumption."""
 
+_FREE = {"inset", "length", "inside", "unit", "block"}  # options of weak_labels that change no count
+
 
 def annotation_seconds(
     kind: str,
@@ -35,7 +37,7 @@ def annotation_seconds(
     background: int | None = 0,
     label_background: bool = True,
     min_pixels: int = 1,
-    **_others: Any,
+    **others: Any,
 ) -> float:
     """Seconds that a person needs for the annotation of one image.
 
@@ -60,7 +62,7 @@ def annotation_seconds(
         per_region, share, region, background, label_background, min_pixels: as they were given to `weak_labels`;
             its other options do not change the cost and may be given.
 
-    Raises: RangeError, ShapeError, DtypeError.
+    Raises: RangeError, ShapeError, DtypeError; UsageError: no kind of label has such an option.
     """
     name = "annotation_seconds"
     check_choice(name, "kind", kind, tuple(SECONDS))
@@ -69,8 +71,13 @@ def annotation_seconds(
         raise RangeError(f"{name}: seconds must be at least 0; got {seconds!r}. It is the time for one item.")
     if not 0 < share <= 1:
         raise RangeError(f"{name}: share must be in (0, 1]; got {share!r}. It is the share that is annotated.")
+    if isinstance(per_region, bool) or not isinstance(per_region, int) or per_region < 1:
+        raise RangeError(f"{name}: per_region must be an integer >= 1; got {per_region!r}. Pass a count.")
+    unknown = sorted(set(others) - _FREE)
+    if unknown:
+        raise UsageError(f"{name}: weak labels have no option {unknown[0]!r}; correct the name")
     factor = each * (share if kind == "partial" else 1.0)
-    if isinstance(what, (int, np.integer)) and not isinstance(what, bool):
+    if isinstance(what, (int, np.integer)):
         if what < 0:
             raise RangeError(f"{name}: what must be at least 0; got {what!r}. Pass a count or a mask.")
         return factor * int(what)

@@ -56,6 +56,6 @@ class PictureCache:
         image = np.ascontiguousarray(resize_image(full.image, size))
         mask = None if full.mask is None else np.ascontiguousarray(resize_nearest(full.mask, size))
         for array in (image, mask):
-            if array is not None and array.flags.owndata:
+            if array is not None:
                 array.flags.writeable = False  # it is handed to several threads
         return Picture(image, mask, full.size)

@@ -42,9 +42,10 @@ def connected_components(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     roots = _merge(int(runs[-1, -1]) + 1, np.concatenate(first), np.concatenate(second))
     values = mask.ravel()[np.flatnonzero(starts)]
     known = values != IGNORE
-    ids = np.full(len(roots), -1)
+    ids = np.full(len(roots), -1, np.int64)
     _, ids[known] = np.unique(roots[known], return_inverse=True)  # a root is the first run of its region
-    return ids[runs]
+    components: npt.NDArray[np.int64] = ids[runs]
+    return components
 
 
 def _merge(n: int, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -89,8 +90,8 @@ def find_regions(
     if isinstance(min_pixels, bool) or not isinstance(min_pixels, int) or min_pixels < 1:
         raise RangeError(f"{function}: min_pixels must be an integer >= 1; got {min_pixels!r}. 1 keeps every region.")
     flat = mask.ravel()
-    ids = connected_components(mask).ravel() if region == "component" else np.where(flat == IGNORE, -1, flat)
-    ids = ids.astype(np.int64)
+    whole = np.where(flat == IGNORE, -1, flat.astype(np.int64))
+    ids = connected_components(mask).ravel() if region == "component" else whole
     order = np.argsort(ids, kind="stable")
     order = order[np.searchsorted(ids[order], 0) :]  # without -1
     borders = np.flatnonzero(np.diff(ids[order])) + 1

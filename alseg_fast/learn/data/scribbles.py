@@ -33,7 +33,8 @@ def scribble_path(region: npt.NDArray[np.bool_], *, inset: float, length: float)
     n_kept = max(1, int(length * len(path) + 0.5))
     first = (len(path) - n_kept) // 2
     y, x = np.divmod(path[first : first + n_kept], box.shape[1])
-    return (y - 1 + top) * region.shape[1] + x - 1 + left
+    indices: npt.NDArray[np.int64] = (y - 1 + top) * region.shape[1] + x - 1 + left
+    return indices
 
 
 def _depth(box: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -288,4 +288,4 @@ def _check_colour(value: tuple[float, float, float, float]) -> tuple[float, floa
             "Augment: colour must be (brightness, contrast, colour, hue), all >= 0 and hue <= 0.5; "
             f"got {value}. 0 leaves that part out."
         )
-    return amounts  # type: ignore[return-value]
+    return amounts

@@ -42,7 +42,9 @@ def weak_labels(mask: Mask, kind: str, *, seed: int, **options: Any) -> Mask:
     known = [p for p in inspect.signature(function).parameters if p not in ("mask", "rng")]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise UsageError(f"{name}: {kind} have no option {unknown[0]!r}; there are {', '.join(known)}; correct the name")
+        raise UsageError(
+            f"{name}: {kind} have no option {unknown[0]!r}; there are {', '.join(known)}; correct the name"
+        )
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise RangeError(f"{name}: seed must be an integer >= 0; got {seed!r}. The same seed gives the same labels.")
     if "rng" in inspect.signature(function).parameters:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ...checks import check_choice
 from ...errors import RangeError
 from ..data.dataset import IGNORE
-from .inputs import check_ids, check_like, check_positive, check_scores, zero_of
+from .inputs import check_classes, check_ids, check_like, check_positive, check_scores, zero_of
 
 SIMILARITIES = ("cosine", "dot", "negative_squared_distance")
 
@@ -73,7 +73,7 @@ def contrastive_separation(
 
     rows = features.permute(0, 2, 3, 1).reshape(1 if scope == "batch" else n, -1, d)  # [S, P, D]
     ids = ids.reshape(rows.shape[:2])
-    sure = (unsure.reshape(rows.shape[:2]) <= epsilon) & (ids != IGNORE)
+    sure = (unsure.reshape(rows.shape[:2]) <= epsilon) & check_classes(name, "labels", ids, IGNORE)
     total = zero_of(features) + zero_of(torch.where(unsure.isnan(), unsure, 0))
     n_anchors = 0
     for vectors_of_set, ids_of_set, chosen in zip(rows, ids, sure, strict=True):
@@ -95,8 +95,7 @@ def _anchor_losses(
     generator: torch.Generator | None,
 ) -> Tensor:
     """[A] losses of the anchors drawn from a region of [R, D] vectors; A may be 0."""
-    _, inverse, counts = ids.unique(return_inverse=True, return_counts=True)
-    anchors = (counts[inverse] > 1).nonzero()[:, 0]
+    anchors = (torch.bincount(ids)[ids] > 1).nonzero()[:, 0]
     if len(anchors) > max_anchors:
         where = "cpu" if generator is None else generator.device
         drawn = torch.randperm(len(anchors), generator=generator, device=where)[:max_anchors]

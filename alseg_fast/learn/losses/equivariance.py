@@ -14,12 +14,15 @@ AVERAGES = ("all", "present")
 DETACHED = ("none", "original", "transformed")
 
 
-def transformed_pair(images: Tensor, *, scale: float = RESCALE, flip: bool = False) -> tuple[Tensor, Tensor]:
+def transformed_pair(
+    images: Tensor, *, scale: float = RESCALE, flip: bool = False, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
     """The pictures and F(pictures): rescaled bilinearly with aligned corners and, with `flip`, mirrored.
 
     Args:
         images: [B, 3, H, W] floating point.
         scale: of both sides, rounded down and at least 1 pixel; 0.3 is published.
+        multiple: above 1, sides become the nearest multiple of it, for networks with fixed patches.
     Raises: ShapeError, RangeError: an argument is wrong.
     """
     if images.ndim != 4:
@@ -28,7 +31,11 @@ def transformed_pair(images: Tensor, *, scale: float = RESCALE, flip: bool = Fal
         )
     if not 0.0 < scale < float("inf"):
         raise RangeError(f"transformed_pair: scale must be above 0; got {scale!r}. 0.3 is the published one.")
+    if multiple < 1:
+        raise RangeError(f"transformed_pair: multiple must be at least 1; got {multiple!r}. 1 is whole pixels.")
     size = [max(1, int(scale * side)) for side in images.shape[-2:]]
+    if multiple > 1:
+        size = [multiple * max(1, round(side / multiple)) for side in size]
     made = F.interpolate(images, size=size, mode="bilinear", align_corners=True)
     return images, made.flip(-1) if flip else made
 
@@ -62,8 +69,9 @@ def equivariance_loss(
 
     Returns: scalar; 0 where no tag is present. NaN in a map makes it NaN: the training loop's business.
     Raises: ShapeError, RangeError: an argument is wrong.
-    Source: Wang et al. (2020), SEAM, equation 3, and its released code. Left out: that code's term against a map that
-        fills the whole picture. The cross regularisation is `cross_equivariance_loss`.
+    Source: Wang et al. (2020), SEAM, the term R_ER with weight 1. Left out: its cross regularisation (R_ECR), which
+        compares maps with those revised by a pixel correlation branch that no network of this package has, and the
+        released code's penalty on maps that fill the whole picture.
     """
     name = "equivariance_loss"
     original, other, present = _compared(name, cams, transformed_cams, tags, flip, eps)

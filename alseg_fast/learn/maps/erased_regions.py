@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,7 +116,7 @@ class ErasedRegions:
     def load(cls, path: Path | str) -> ErasedRegions:
         """Read what `save` wrote. Raises: DataError: the file is not one of these, or is damaged."""
         try:
-            with np.load(Path(path), allow_pickle=False) as archive:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
                 facts, bits = json.loads(archive["facts"].tobytes()), archive["bits"]
             if facts["format"] != _FORMAT or bits.dtype != np.uint8:
                 raise ValueError(f"format {facts['format']!r}")
@@ -132,7 +133,7 @@ class ErasedRegions:
                 raise ValueError(f"{len(bits)} bytes of regions instead of {at}")
         except FileNotFoundError as exc:
             raise DataError(f"no erased regions in {path}; erase first") from exc
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as exc:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as exc:
             raise DataError(f"cannot read erased regions from {path}: {exc}; remove the file and erase again") from exc
         return made
 

@@ -150,4 +150,5 @@ def resize_region(region: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.N
     if region.shape == tuple(size):
         return region
     resized = F.interpolate(torch.from_numpy(region[None, None].astype(np.uint8)), size=size, mode="nearest-exact")
-    return resized[0, 0].numpy() != 0
+    found: npt.NDArray[np.bool_] = resized[0, 0].numpy() != 0
+    return found

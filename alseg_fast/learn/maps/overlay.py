@@ -34,7 +34,8 @@ def colour_map(values: npt.NDArray[np.floating[Any]]) -> Picture:
     at = np.clip(values, 0.0, 1.0) * (len(_RAMP) - 1)
     low = np.minimum(at.astype(np.int64), len(_RAMP) - 2)
     part = (at - low)[..., None]
-    return np.rint(_RAMP[low] * (1 - part) + _RAMP[low + 1] * part).astype(np.uint8)
+    made: Picture = np.rint(_RAMP[low] * (1 - part) + _RAMP[low + 1] * part).astype(np.uint8)
+    return made
 
 
 def outline(mask: npt.NDArray[np.integer[Any]], width: int = 1) -> npt.NDArray[np.bool_]:
@@ -59,6 +60,7 @@ def overlay(
     *,
     opacity: float = 0.65,
     line: int | None = None,
+    height: int | None = None,
 ) -> Picture:
     """The picture with a map over it and the outline of the truth.
 
@@ -69,6 +71,8 @@ def overlay(
         truth: [H, W] class ids, resized by nearest neighbour if of another size. White line with a black border.
         opacity: of the map where it is 0.5 and above; it falls to half of that at 0, where the picture shows best.
         line: width of the outline in pixels; None: 1 a 250 pixels of the longer side.
+        height: of the result, in pixels; everything is drawn at that size, so that lines are as fine as it allows.
+            None: H.
 
     Returns: [H, W, 3] uint8.
     Raises: ShapeError, DtypeError, RangeError: an argument is wrong. DataError: the map holds NaN or inf.
@@ -77,7 +81,8 @@ def overlay(
     _check_picture(name, picture)
     if not 0.0 <= opacity <= 1.0:
         raise RangeError(f"{name}: opacity must be in [0, 1]; got {opacity!r}. 0.65 is the default.")
-    size = picture.shape[:2]
+    picture = picture if height is None else np.asarray(_scaled(name, picture, height))
+    size = (picture.shape[0], picture.shape[1])
     made = picture.astype(np.float64)
     if cam is not None:
         values = _fitted_map(name, cam, size)
@@ -102,6 +107,30 @@ def mask_picture(mask: npt.NDArray[np.uint8]) -> Picture:
             f"mask_picture: mask must be uint8 of shape [H, W]; got {mask.dtype} {list(mask.shape)}. Pass class ids."
         )
     return _PALETTE[mask]
+
+
+def map_row(
+    picture: Picture,
+    maps: Mapping[str, npt.NDArray[np.floating[Any]]],
+    *,
+    truth: npt.NDArray[np.integer[Any]] | None = None,
+    classes: Mapping[str, int] | None = None,
+    height: int = 160,
+) -> dict[str, Picture]:
+    """One row of a contact sheet: the picture with the truth's outline, then every map over it.
+
+    Args:
+        picture: [H, W, 3] uint8. maps: name -> [h, w] in 0..1, as `overlay` takes them.
+        truth: [H, W] class ids, with outlines everywhere.
+        classes: name of a map -> class id: that map has the outline of this class alone. Ignored pixels belong to none.
+        height: of the row, in pixels.
+    """
+    row = {"picture": overlay(picture, truth=truth, height=height)}
+    for label, cam in maps.items():
+        wanted = None if classes is None else classes.get(label)
+        shown = truth if truth is None or wanted is None else (truth == wanted).astype(np.uint8)
+        row[label] = overlay(picture, cam, shown, height=height)
+    return row
 
 
 def contact_sheet(
@@ -129,15 +158,15 @@ def contact_sheet(
         raise ShapeError(f"{name}: row_names must have {len(rows)} names; got {len(row_names)}. Name every row.")
     if height < 16:
         raise RangeError(f"{name}: height must be at least 16; got {height!r}. 160 is the default.")
-    font = ImageFont.load_default(size=max(10, height // 12))
-    text_height = round(1.5 * font.size)
+    text_size = max(10, height // 12)
+    font, text_height = ImageFont.load_default(size=text_size), round(1.5 * text_size)
     images = [[_scaled(name, p, height) for p in row.values()] for row in rows]
     captions = [list(row) for row in rows]
     shared = all(c == captions[0] for c in captions)
     columns = max(map(len, captions))
     widths = [max(line[c].width for line in images if c < len(line)) for c in range(columns)]
-    for line in captions:
-        for c, caption in enumerate(line):
+    for names in captions:
+        for c, caption in enumerate(names):
             widths[c] = max(widths[c], _text_width(font, caption))
     left = _GAP + (max(_text_width(font, n) for n in row_names) + _GAP if row_names else 0)
     top = _GAP + (text_height if title else 0) + (text_height if shared else 0)
@@ -190,7 +219,8 @@ def _fitted_map(name: str, cam: npt.NDArray[np.floating[Any]], size: tuple[int, 
 
 def _nearest(mask: npt.NDArray[np.integer[Any]], size: tuple[int, int]) -> npt.NDArray[np.integer[Any]]:
     rows, columns = ((2 * np.arange(to) + 1) * have // (2 * to) for to, have in zip(size, mask.shape, strict=True))
-    return mask[rows[:, None], columns[None, :]]
+    resized: npt.NDArray[np.integer[Any]] = mask[rows[:, None], columns[None, :]]
+    return resized
 
 
 def _widen(edge: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:

@@ -41,7 +41,7 @@ def activation_maps(
     size: tuple[int, int] | None = None,
     aux: bool = False,
     align_corners: bool = False,
-    multiple: int = 1,
+    multiple: int | None = None,
     eps: float = MAP_EPSILON,
 ) -> Tensor:
     """[B, K, h, w] float32 in 0..1: the main or, with `aux`, the auxiliary maps of `teacher_maps`."""
@@ -62,7 +62,7 @@ def teacher_maps(
     flip: bool = True,
     size: tuple[int, int] | None = None,
     align_corners: bool = False,
-    multiple: int = 1,
+    multiple: int | None = None,
     eps: float = MAP_EPSILON,
 ) -> TeacherMaps:
     """Main maps, auxiliary maps and segmentation logits of one run of the network over scales and mirror images.
@@ -73,7 +73,8 @@ def teacher_maps(
     the released code their list is overwritten in each scale, so that only the last scale counts, which
     ``teacher_maps(..., scales=(last,))`` gives for comparison.
 
-    Runs without gradients and in evaluation mode; every module gets its own mode back.
+    Runs without gradients and in evaluation mode; every module gets its own mode back. The network sees the pictures
+    alone, as its exported form does: tags decide which maps count, not what the network answers.
 
     Args:
         network: answers `NetworkOutputs`, with cams.
@@ -84,7 +85,8 @@ def teacher_maps(
         size: (h, w) of the maps; None: the resolution that the network's main maps have at the first scale (and
             its segmentation logits for those).
         align_corners: of every resize here; False as released.
-        multiple: scaled sides are rounded to the nearest multiple of it, for networks with fixed patches.
+        multiple: scaled sides are rounded to the nearest multiple of it; None: the side of the patches of the
+            network's encoder (`encoder.patch`), 1 where it has none.
         eps: see above.
 
     Raises: ShapeError, DtypeError, RangeError: an argument is wrong. ModelError: the network has no maps.
@@ -113,7 +115,7 @@ class _Sum:
     def __init__(self, size: tuple[int, int] | None, present: Tensor | None, mirrored: bool, aligned: bool) -> None:
         self.size, self.mirrored, self.aligned = size, mirrored, aligned
         self.which = None if present is None else present.nonzero(as_tuple=True)
-        self.total: Tensor | None = None
+        self.total, self.empty = torch.zeros(()), True
 
     def add_cams(self, cams: Tensor) -> None:
         """[B or 2 B, K, h, w]: ReLU of the larger of picture and mirror image; only what is present."""
@@ -140,7 +142,7 @@ class _Sum:
         return interpolate(maps, self.size, align_corners=self.aligned)
 
     def _add(self, maps: Tensor) -> None:
-        self.total = maps if self.total is None else self.total + maps
+        self.total, self.empty = maps if self.empty else self.total + maps, False
 
 
 def _run(
@@ -152,14 +154,15 @@ def _run(
     flip: bool,
     size: tuple[int, int] | None,
     align_corners: bool,
-    multiple: int,
+    multiple: int | None,
     eps: float,
 ) -> TeacherMaps:
     check_images(name, images)
     above_zero(name, "eps", eps)
     if not scales or not all(s > 0 for s in scales):
         raise RangeError(f"{name}: scales must be positive numbers; got {scales!r}. (1.0,) is the picture alone.")
-    if multiple < 1:
+    step = getattr(getattr(network, "encoder", None), "patch", 1) if multiple is None else multiple
+    if step < 1:
         raise RangeError(f"{name}: multiple must be at least 1; got {multiple!r}. 1 rounds to whole pixels.")
     shape = None if size is None else check_size(name, "size", size)
     sums: list[_Sum] = []
@@ -167,7 +170,7 @@ def _run(
     n_tags = 0
     with torch.no_grad(), evaluating(network):
         for scale in scales:
-            out: Any = network(_scaled(images, scale, flip, multiple, align_corners))
+            out: Any = network(_scaled(images, scale, flip, step, align_corners))
             if out.cams is None:
                 raise ModelError(f"{name}: the network has no activation maps; build it with n_tags > 0")
             check_cams(name, out.cams)
@@ -184,10 +187,12 @@ def _run(
             if out.seg_logits is not None:
                 sums[2].add_logits(out.seg_logits)
     grid = (len(images), n_tags)
-    main, aux = (None if s.total is None else _normalised(s.total, s, grid, eps) for s in sums[:2])
-    if main is None:
-        raise ModelError(f"{name}: the network gave no activation maps")
-    return TeacherMaps(main, aux, sums[2].total)
+    main, auxiliary, logits = sums
+    return TeacherMaps(
+        _normalised(main, grid, eps),
+        None if auxiliary.empty else _normalised(auxiliary, grid, eps),
+        None if logits.empty else logits.total,
+    )
 
 
 def _scaled(images: Tensor, scale: float, flip: bool, multiple: int, align_corners: bool) -> Tensor:
@@ -198,9 +203,9 @@ def _scaled(images: Tensor, scale: float, flip: bool, multiple: int, align_corne
     return torch.cat([images, images.flip(-1)]) if flip else images
 
 
-def _normalised(total: Tensor, of: _Sum, grid: tuple[int, int], eps: float) -> Tensor:
+def _normalised(of: _Sum, grid: tuple[int, int], eps: float) -> Tensor:
     """Sum over the scales -> [B, K, h, w] in 0..1."""
-    lifted = total - total.amin(dim=(-2, -1), keepdim=True)
+    lifted = of.total - of.total.amin(dim=(-2, -1), keepdim=True)
     top = lifted.amax(dim=(-2, -1), keepdim=True)
     scaled = (lifted / (top + eps)).masked_fill(top <= eps, 0.0)
     if of.which is None:

@@ -33,8 +33,8 @@ class AcolHead(nn.Module):
 
     Branch A classifies the features by the spatial mean of its maps. Where A's map, normalised to 0..1, reaches
     `threshold`, the features are set to 0; branch B classifies what is left and so has to find other parts of the
-    object. The training loss is the sum of both branches' classification losses (`losses.acol.acol_loss`), the
-    map is the element-wise maximum of both normalised maps.
+    object. The training loss is the sum of both branches' classification losses (`tag_loss` of `tag_logits` and of
+    `second_logits`); the map is the element-wise maximum of both normalised maps.
 
     The region depends on a class. With `tags` it is the union over the tags that are present (the published code
     has one tag an image and takes that one); without, as published for testing, the tag with the highest logit.
@@ -49,7 +49,7 @@ class AcolHead(nn.Module):
         hidden: channels of each branch's two 3 x 3 convolutions with ReLU before its 1 x 1 classifier; 0 = the
             1 x 1 classifier alone. Published: 1024. The default is the choice of this package: as wide as the
             features.
-        dropout: on each branch's input; published: none.
+        pooling_dropout: probability of a zero on each branch's input; published: none.
         smooth: average the features over 3 x 3 first, as published.
         eps: range below which a map is flat.
     """
@@ -58,10 +58,10 @@ class AcolHead(nn.Module):
         self,
         in_channels: int,
         n_tags: int,
-        threshold: float = 0.6,
         *,
+        threshold: float = 0.6,
         hidden: int | None = None,
-        dropout: float = 0.0,
+        pooling_dropout: float = 0.0,
         smooth: bool = True,
         eps: float = MAP_EPSILON,
     ) -> None:
@@ -71,14 +71,16 @@ class AcolHead(nn.Module):
                 raise RangeError(f"AcolHead: {name} must be at least 1; got {value!r}. Give the number of channels.")
         if not 0.0 < threshold <= 1.0:
             raise RangeError(f"AcolHead: threshold must be in (0, 1]; got {threshold!r}. 0.6 is the published one.")
+        if not 0.0 <= pooling_dropout < 1.0:
+            raise RangeError(f"AcolHead: pooling_dropout must be in [0, 1); got {pooling_dropout!r}. 0 is none.")
         if hidden is not None and hidden < 0:
             raise RangeError(f"AcolHead: hidden must be at least 0; got {hidden!r}. 0 leaves the convolutions out.")
         self.threshold = float(threshold)
         self.eps = float(eps)
         width = in_channels if hidden is None else hidden
         self.smooth = nn.AvgPool2d(3, stride=1, padding=1) if smooth else nn.Identity()
-        self.first = _branch(in_channels, width, n_tags, dropout)
-        self.second = _branch(in_channels, width, n_tags, dropout)
+        self.first = _branch(in_channels, width, n_tags, pooling_dropout)
+        self.second = _branch(in_channels, width, n_tags, pooling_dropout)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw first weights: uniform after Glorot and Bengio, biases 0, as published."""

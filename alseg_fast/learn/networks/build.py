@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from ...errors import RangeError, UsageError
 from .decoders import DECODERS
 from .encoders import ENCODERS
 from .heads import HEADS
-from .icnet import IcnetDecoder
 from .weak_network import WeakNetwork
 from .weights import load_weights
 
 NO_DECODER = "none"
-_STRIDED = ("light", "resnet18", "resnet50")
+CASCADE = (0, 3)  # halved before the first stage, and again before the fourth
+CASCADE_OUTPUT_STRIDE = 8
 
 
 def build_network(
@@ -34,6 +34,7 @@ def build_network(
     encoder_dropout: bool = True,
     aux_tags: bool = False,
     aux_block: int = -3,
+    cascade: bool | None = None,
     weights: str | Path | None = None,
     seed: int | None = None,
     **options: Any,
@@ -54,20 +55,27 @@ def build_network(
             exported network share its encoder.
         aux_tags: a second classifier, of the same kind, on an earlier block's features.
         aux_block: which one: index into the encoder's blocks (transformer blocks, residual blocks); -3 is CoSA's.
+        cascade: the encoder sees pictures at half their height and width, and its fourth and fifth stage see the third
+            one's output halved again: a quarter of the cost of large pictures. None: with icnet only, which is made
+            for it. A network without decoder that is to become the classifier of such a network needs True too.
         weights: file of the encoder's weights (torchvision's for ResNets, DeiT's for transformers), which must fit;
             what was loaded is in `WeakNetwork.weights_report`.
         seed: of the first weights; None draws one from torch's global generator, which is not used otherwise.
-        options: of the parts: ``output_stride`` (light: 8, ResNets: 32, any with icnet: 8), ``norm`` (light, unet,
+        options: of the parts: ``output_stride`` (light: 8, ResNets: 32, cascades: 8), ``norm`` (light, unet,
             icnet), ``patch`` and ``image_size`` (transformers), ``modalities, kmax, kmin, alpha, pooling_dropout``
-            (wildcat), ``threshold`` (acol), ``width`` (unet, icnet), ``full_resolution`` (unet), ``base, leak``
-            (belharbi), ``head_width, dilation`` (largefov).
+            (wildcat), ``threshold, hidden, smooth`` (acol), ``width`` (unet, icnet), ``full_resolution`` (unet),
+            ``base, leak`` (belharbi), ``head_width, dilation`` (largefov). Those of any decoder may stay where the
+            network has none, and those of any pooling where it has no tags.
     Raises:
         UsageError: unknown names, options that no chosen part has, or parts that do not fit each other.
         RangeError: a number is not as said.
         ModelError: the file of weights cannot be read or does not fit.
     """
-    if decoder == "icnet" and encoder in _STRIDED:
-        options = {"output_stride": IcnetDecoder.output_stride} | options
+    makers = _makers(encoder, pooling, decoder, n_tags)
+    _check_numbers(n_tags, n_classes, dropout, decoder, aux_tags, pooling)
+    cascade = decoder == "icnet" if cascade is None else cascade
+    if cascade and "output_stride" in _options_of(makers["encoder"]):
+        options = {"output_stride": CASCADE_OUTPUT_STRIDE} | options
     given = {
         "encoder": encoder,
         "n_tags": n_tags,
@@ -78,19 +86,24 @@ def build_network(
         "encoder_dropout": encoder_dropout,
         "aux_tags": aux_tags,
         "aux_block": aux_block,
+        "cascade": cascade,
         **options,
     }
-    makers = _makers(encoder, pooling, decoder, n_tags)
-    _check_numbers(n_tags, n_classes, dropout, decoder, aux_tags, pooling)
-    used = {part: _options_of(maker, options) for part, maker in makers.items()}
-    known = {name for maker in makers.values() for name in _keywords(maker)}
-    if unknown := sorted(set(options) - known):
+    used = {part: {k: v for k, v in options.items() if k in _options_of(m)} for part, m in makers.items()}
+    known = set().union(*map(_options_of, makers.values()))
+    absent = [*(DECODERS.values() if decoder == NO_DECODER else ()), *(() if n_tags else HEADS.values())]
+    if unknown := sorted(set(options).difference(known, *map(_options_of, absent))):
         raise UsageError(
             f"build_network: options must belong to the chosen parts ({', '.join(_named(encoder, pooling, decoder))}); "
             f"got {unknown[0]!r}. They take: {', '.join(sorted(known)) or 'none'}."
         )
     with torch.random.fork_rng(devices=()):  # torch fills new layers; these numbers are replaced below
         trunk = makers["encoder"](**used["encoder"])
+        if cascade and len(trunk.widths) <= max(CASCADE):
+            raise UsageError(
+                f"build_network: cascade must be off for an encoder of {len(trunk.widths)} stage, {encoder}; it is on. "
+                "Choose a convolutional encoder, or decoder='largefov'."
+            )
         blocks = len(trunk.block_widths)
         if aux_tags and not -blocks <= aux_block < blocks:
             raise RangeError(
@@ -106,10 +119,16 @@ def build_network(
             outputs = 1 if n_classes == 2 else n_classes
             head = makers["decoder"](trunk.widths, outputs, dropout=dropout, **used["decoder"])
     network = WeakNetwork(
-        trunk, *heads, head, dropout=dropout, encoder_dropout=encoder_dropout, aux_block=aux_block, config=given
+        trunk,
+        *heads,
+        head,
+        dropout=dropout,
+        encoder_dropout=encoder_dropout,
+        aux_block=aux_block,
+        halve_before=CASCADE if cascade else (),
+        config=given,
     )
-    drawn = int(torch.randint(2**62, ())) if seed is None else seed
-    generator = torch.Generator().manual_seed(drawn)
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
     for part in (trunk, *heads, head):
         if part is not None:
             part.initialise(generator)
@@ -151,17 +170,13 @@ def _check_numbers(
         raise UsageError("build_network: aux_tags must be off with pooling='acol'; it is on. ACoL has two classifiers.")
 
 
-def _keywords(maker: Callable[..., Any]) -> set[str]:
-    """Options of a part: its keyword-only parameters that are not `build_network`'s own."""
+def _options_of(maker: Callable[..., Any]) -> set[str]:
+    """Options of a part: its parameters with defaults that are not `build_network`'s own."""
     return {
         name
         for name, parameter in inspect.signature(maker).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("dropout", "form")
+        if parameter.default is not parameter.empty and name not in ("dropout", "form")
     }
-
-
-def _options_of(maker: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in _keywords(maker) if name in options}
 
 
 def _named(encoder: str, pooling: str, decoder: str) -> list[str]:

@@ -18,13 +18,7 @@ class Segmentation(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Images and their features -> `Segmentation`.
-
-    Attributes:
-        halve_before: numbers of encoder stages whose input is to be halved, see `Encoder.forward`.
-    """
-
-    halve_before: tuple[int, ...] = ()
+    """Images and their features -> `Segmentation`."""
 
     def forward(self, images: Tensor, features: Features) -> Segmentation:
         raise NotImplementedError

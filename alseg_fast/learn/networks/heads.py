@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .acol import AcolHead
 from .layers import initialise_linear
 from .tag_outputs import TagOutputs
 from .wildcat import WildcatHead
@@ -61,4 +62,5 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "wildcat_published": partial(WildcatHead, form="published"),
     "average": AverageHead,
     "max": MaxHead,
+    "acol": AcolHead,
 }

@@ -33,8 +33,8 @@ class Fusion(nn.Module):
 class IcnetDecoder(Decoder):
     """Most of the encoder sees a quarter of the picture's height and width, so that large pictures are cheap.
 
-    The encoder sees the picture at 1/2 up to its third stage; that stage's output, halved again, goes on through
-    the last two (weights shared, as published), and pyramid pooling adds their means over 1, 2 x 2, 3 x 3 and
+    The encoder of a cascade sees the picture at 1/2 up to its third stage; that stage's output, halved again, goes on
+    through the last two (weights shared, as published), and pyramid pooling adds their means over 1, 2 x 2, 3 x 3 and
     6 x 6 regions. A branch of three convolutions of stride 2 sees the full size. Two fusions join the three. The
     logits have a quarter of the picture's height and width; the auxiliary logits, one for each fusion from its
     coarser input, are for training (Zhao et al.: weights 0.4, 0.4, 1, coarsest first).
@@ -42,16 +42,13 @@ class IcnetDecoder(Decoder):
     What the paper has and this has not: its pruning, and PSPNet-50's weights.
 
     Args:
-        widths: channels of the encoder's five stages. With its ``output_stride`` 8, the default for this decoder, the
+        widths: channels of the encoder's five stages. With an ``output_stride`` of 8, the default for cascades, the
             coarsest branch is at 1/32 of the picture, as published.
         n_outputs: logits a pixel.
         dropout: probability of a zero, after each fusion.
         width: channels of the fusions; published: 128.
         norm: "group" or "batch", see `normalisation`.
     """
-
-    output_stride = 8
-    halve_before = (0, _MIDDLE_STAGE + 1)
 
     def __init__(
         self, widths: Sequence[int], n_outputs: int, *, dropout: float = 0.0, width: int = 128, norm: str = "group"

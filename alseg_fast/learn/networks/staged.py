@@ -8,7 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...errors import RangeError
 from .layers import resize, spatial_size
+
+OUTPUT_STRIDES = (8, 16, 32)
 
 Between = Callable[[Tensor], Tensor]
 
@@ -102,7 +105,11 @@ def dilations(output_stride: int, full: Sequence[int]) -> tuple[tuple[int, ...],
     Args:
         full: stride of each stage without dilation, such as (2, 4, 8, 16, 32).
     Returns: per stage the step from the stage before, and the dilation.
+    Raises:
+        RangeError: output_stride is not 8, 16 or 32.
     """
+    if type(output_stride) is not int or output_stride not in OUTPUT_STRIDES:
+        raise RangeError(f"encoder: output_stride must be 8, 16 or 32; got {output_stride!r}. 8 gives the finest maps.")
     steps, widths = [], []
     before, dilation = 1, 1
     for stride in full:

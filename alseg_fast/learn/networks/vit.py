@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ShapeError, UsageError
+from ...errors import RangeError, ShapeError, UsageError
 from .layers import initialise, spatial_size
 from .staged import Between, Encoder, Features
 
@@ -88,8 +88,10 @@ class VisionTransformer(Encoder):
 
     def __init__(self, width: int, depth: int, heads: int, *, patch: int = 16, image_size: int = 224) -> None:
         super().__init__()
-        if image_size % patch:
-            raise UsageError(
+        if type(patch) is not int or patch < 1:
+            raise RangeError(f"VisionTransformer: patch must be an integer >= 1; got {patch!r}. Usual: 16.")
+        if type(image_size) is not int or image_size < patch or image_size % patch:
+            raise RangeError(
                 f"VisionTransformer: image_size must be a multiple of patch = {patch}; got {image_size}. "
                 f"Take {max(patch, image_size // patch * patch)}."
             )

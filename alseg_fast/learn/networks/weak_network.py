@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...checks import check_choice
 from ...errors import ShapeError, UsageError
+from .acol import AcolOutputs
 from .decoder import Decoder
 from .outputs import NetworkOutputs
 from .staged import Encoder, Features
@@ -39,13 +40,14 @@ class WeakNetwork(nn.Module):
         dropout: float,
         encoder_dropout: bool,
         aux_block: int,
+        halve_before: tuple[int, ...],
         config: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.encoder, self.tag_head, self.aux_head, self.decoder = encoder, tag_head, aux_head, decoder
         # A part of the segmentation: it stays active where the classifier is frozen.
         self.stage_dropout = nn.Dropout(dropout) if dropout > 0 and encoder_dropout else None
-        self.aux_block = aux_block
+        self.aux_block, self.halve_before = aux_block, halve_before
         self.config = dict(config)
         self.classifier_frozen = False
         self.weights_report: WeightsReport | None = None
@@ -56,6 +58,7 @@ class WeakNetwork(nn.Module):
         Args:
             images: [B, 3, H, W] float, normalised.
             tags: [B, K], for heads that look at them in training (ACoL erases what belongs to the present tags).
+        Returns: what there is; of ACoL's head the second classifier's logits are ``aux_tag_logits``.
         Raises:
             ShapeError: images has another shape.
         """
@@ -69,6 +72,8 @@ class WeakNetwork(nn.Module):
         if self.tag_head is not None:
             heard = self.tag_head(features.stages[-1], tags)
             found["tag_logits"], found["cams"] = heard[:2]
+            if isinstance(heard, AcolOutputs):
+                found["aux_tag_logits"] = heard.second_logits
         if self.aux_head is not None:
             found["aux_tag_logits"], found["aux_cams"] = self.aux_head(features.block, tags)[:2]
         if self.decoder is not None:
@@ -82,7 +87,7 @@ class WeakNetwork(nn.Module):
             images,
             block=self.aux_block if self.aux_head is not None else None,
             after_stage=self.stage_dropout,
-            halve_before=self.decoder.halve_before if self.decoder is not None else (),
+            halve_before=self.halve_before,
         )
         return features
 

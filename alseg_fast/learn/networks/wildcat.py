@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...checks import check_choice
 from ...errors import RangeError, ShapeError
 from .layers import initialise_linear
 from .tag_outputs import TagOutputs
+
+FORMS = ("corrected", "published")
 
 
 def wildcat_pool(
@@ -40,7 +45,9 @@ def wildcat_pool(
     Raises:
         ShapeError, RangeError: an argument is not as said.
     """
-    _check_pool(maps, kmax, kmin, form)
+    if maps.ndim != 4 or 0 in maps.shape[1:]:
+        raise ShapeError(f"wildcat_pool: maps must be [B, K, h, w], not empty; got {list(maps.shape)}. Pass maps.")
+    _check_pool("wildcat_pool", kmax, kmin, alpha, dropout, form)
     n = int(maps.shape[-2]) * int(maps.shape[-1])
     ordered = maps.flatten(2).sort(-1, descending=True).values  # [B, K, h w]
     ordered = F.dropout(ordered, dropout, training)
@@ -51,15 +58,16 @@ def wildcat_pool(
     return (highest + alpha * lowest) / 2
 
 
-def _check_pool(maps: Tensor, kmax: float, kmin: float, form: str) -> None:
-    if maps.ndim != 4 or 0 in maps.shape[1:]:
-        raise ShapeError(f"wildcat_pool: maps must be [B, K, h, w], not empty; got {list(maps.shape)}. Pass maps.")
+def _check_pool(function: str, kmax: float, kmin: float, alpha: float, dropout: float, form: str) -> None:
     if not 0 < kmax <= 1:
-        raise RangeError(f"wildcat_pool: kmax must be above 0 and at most 1; got {kmax}. The published value is 0.1.")
+        raise RangeError(f"{function}: kmax must be above 0 and at most 1; got {kmax}. The published value is 0.1.")
     if not 0 <= kmin <= 1:
-        raise RangeError(f"wildcat_pool: kmin must be in 0..1; got {kmin}. The published value is 0.1.")
-    if form not in ("corrected", "published"):
-        raise RangeError(f"wildcat_pool: form must be corrected or published; got {form!r}. Choose one of them.")
+        raise RangeError(f"{function}: kmin must be in 0..1; got {kmin}. The published value is 0.1.")
+    if not math.isfinite(alpha):
+        raise RangeError(f"{function}: alpha must be a finite number; got {alpha}. The published value is 0.6.")
+    if not 0 <= dropout < 1:
+        raise RangeError(f"{function}: dropout must be in [0, 1); got {dropout}. The published value is 0.1.")
+    check_choice(function, "form", form, FORMS)
 
 
 class WildcatHead(nn.Module):
@@ -85,11 +93,9 @@ class WildcatHead(nn.Module):
         form: str = "corrected",
     ) -> None:
         super().__init__()
-        _check_pool(torch.zeros(1, 1, 1, 1), kmax, kmin, form)
+        _check_pool("WildcatHead", kmax, kmin, alpha, pooling_dropout, form)
         if type(modalities) is not int or modalities < 1:
             raise RangeError(f"WildcatHead: modalities must be an integer >= 1; got {modalities!r}. Published: 5.")
-        if not 0 <= pooling_dropout < 1:
-            raise RangeError(f"WildcatHead: pooling_dropout must be in [0, 1); got {pooling_dropout}. Published: 0.1.")
         self.n_tags, self.modalities = n_tags, modalities
         self.kmax, self.kmin, self.alpha, self.form = kmax, kmin, alpha, form
         self.pooling_dropout = pooling_dropout
@@ -102,7 +108,7 @@ class WildcatHead(nn.Module):
             kmax=self.kmax,
             kmin=self.kmin,
             alpha=self.alpha,
-            dropout=self.pooling_dropout if self.training else 0.0,
+            dropout=self.pooling_dropout,
             training=self.training,
             form=self.form,
         )

@@ -9,10 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-ENCODERS = ("light", "resnet18", "resnet50", "vit_tiny", "vit_small")
-POOLINGS = ("wildcat", "wildcat_published", "average", "max", "acol")
-DECODERS = ("none", "unet", "belharbi", "largefov", "icnet")
-
 
 def _pair_of_size(value: object) -> object:
     """One side stands for a square; a list for (H, W)."""
@@ -56,15 +52,16 @@ class DataConfig(Settings):
         root: its folder, or the manifest's file; relative to the current directory.
         options: further keywords of that reader.
         tags: keep only the n most frequent image tags, or the named ones; None: all.
-        size: (H, W) that the network sees; one number: a square.
+        size: (H, W) in pixels that the network sees; one number: a square.
         train_split, test_split: names of splits.
         validation: "split:NAME"; a share of the training images, held out per class (rounded up); None: no
             validation, the last step counts.
         labelled: images whose masks the learner sees: "all", a number, "per-class:N", "file:PATH" (an id a line).
         weak: only weak labels of these masks; None: the masks.
         mean, std: of the normalisation (p / 255 - mean) / std; ImageNet's, which pretrained encoders expect.
-        cache: keep decoded pictures in memory.
-        workers: threads that prepare batches.
+        cache: keep decoded pictures in memory, up to 1 GiB, or so many bytes.
+        keep_groups: hold out whole groups (patients, drives).
+        workers: threads that prepare batches ahead; 0: none.
     """
 
     dataset: str
@@ -79,8 +76,9 @@ class DataConfig(Settings):
     weak: WeakConfig | None = None
     mean: Three = (0.485, 0.456, 0.406)
     std: Three = (0.229, 0.224, 0.225)
-    cache: bool = True
-    workers: Count = 1
+    cache: bool | Annotated[int, Field(ge=0)] = True
+    keep_groups: bool = False
+    workers: Annotated[int, Field(ge=0)] = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -105,35 +103,56 @@ class DataConfig(Settings):
 
 
 class NetworkConfig(Settings):
-    """Keywords of `build_network`; the numbers of tags and classes come from the data."""
+    """Keywords of `build_network`, `options` those of its parts; the numbers of tags and classes come from the data."""
 
     encoder: Literal["light", "resnet18", "resnet50", "vit_tiny", "vit_small"] = "light"
     pooling: Literal["wildcat", "wildcat_published", "average", "max", "acol"] = "wildcat"
     decoder: Literal["none", "unet", "belharbi", "largefov", "icnet"] = "unet"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    encoder_dropout: bool = True
     aux_tags: bool = False
     aux_block: int = -3
     weights: str | None = None
-    head: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class HideConfig(Settings):
+    """Hide-and-Seek: cell sizes in pixels to draw from (0 hides nothing), and each cell's chance of being hidden."""
+
+    sizes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_tuple), Field(min_length=1)] = (
+        0,
+        16,
+        32,
+        44,
+        56,
+    )
+    probability: Share = 0.5
 
 
 class AugmentConfig(Settings):
-    """Keywords of `Augment`; size, mean and std come from `data`. Any key of it that is not set keeps its default."""
+    """Keywords of `Augment`, which says what they mean; its size, mean and std come from `data`."""
 
     scale: Range = (1.0, 1.0)
     fit: Literal["stretch", "cover", "contain", "native"] = "stretch"
     place: Literal["random", "centre"] = "random"
-    hflip: Share = 0.0
+    hflip: Share = 0.5
     vflip: Share = 0.0
-    colour: Annotated[tuple[NotNegative, NotNegative, NotNegative, NotNegative], BeforeValidator(_tuple)] = (0.0,) * 4
+    colour: Annotated[tuple[NotNegative, NotNegative, NotNegative, NotNegative], BeforeValidator(_tuple)] = (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     blur_probability: Share = 0.0
     blur_radius: Annotated[tuple[NotNegative, NotNegative], BeforeValidator(_tuple)] = (0.1, 2.0)
     strong: bool = False
+    hide: HideConfig | None = None
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale must be (least, most); got {list(self.scale)}")
+        for name, (low, high) in (("scale", self.scale), ("blur_radius", self.blur_radius)):
+            if low > high:
+                raise ValueError(f"{name} must be (least, most); got {[low, high]}")
         return self
 
 

@@ -20,9 +20,10 @@ log = logging.getLogger("alseg")
 
 CONFIG = "config.json"
 RESULT = "result.json"
+DATA = "data.json"
 FORMAT = 1
 _FOLDERS = ("checkpoints", "tensorboard", "done", "weak", "files")
-_FILES = (RESULT, "metrics.jsonl", "network.onnx", "cam.onnx")
+_FILES = (RESULT, DATA, "metrics.jsonl", "network.onnx", "cam.onnx")
 _EMPTY_DISK = "lost+found"  # a freshly made ext4 volume is not quite empty
 
 
@@ -71,6 +72,21 @@ def open_directory(out: Path, config: TrainConfig, *, overwrite: bool) -> None:
         "config": config.facts(),
     }
     atomic.write_atomic(out / CONFIG, json_bytes(content))
+
+
+def check_data(out: Path, digest: str) -> None:
+    """Note the data of the first start; later ones must find the same.
+
+    Raises: RunError: images, tags, splits or masks are not the ones that this training began with.
+    """
+    made = _read(out / DATA)
+    if made is None:
+        atomic.write_atomic(out / DATA, json_bytes({"format": FORMAT, "sha256": digest}))
+    elif made.get("sha256") != digest:
+        raise RunError(
+            f"{out} was trained with other images, tags or masks than the data set has now; put them back, or use "
+            "another --out or --overwrite"
+        )
 
 
 def read_result(out: Path) -> dict[str, Any] | None:

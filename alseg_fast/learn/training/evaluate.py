@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...checks import check_choice
 from ...errors import DataError, RangeError, UsageError
-from ...ops.uncertainty import uncertainty
 from ..data.dataset import Dataset, Sample
 from ..data.pictures import read_image, read_mask
-from ..losses.swapped import allowed_classes
 from ..maps.teacher import activation_maps, evaluating
 from .cam_sweep import CamSweep
+from .figures import mask_figures, predicted_tags, tag_figures, tag_matrix
+from .label_maps import cam_winner, label_map, without_absent
 from .metrics import THRESHOLD_GRID, ConfusionMeter, check_grid, dice_per_image
-from .tag_metrics import tag_accuracy, tag_average_precision
 
 if TYPE_CHECKING:
     from ..data.transforms import View
-
-_ABSENT = -1e5
 
 
 def evaluate_segmentation(
@@ -85,8 +80,8 @@ def evaluate_segmentation(
                 for prefix, meter in meters.items():
                     scores = logits[i : i + 1]
                     if prefix and sample.tags:
-                        scores = _without_absent(scores, sample, dataset)
-                    labels = _label_map(name, scores, truth.shape, sample)
+                        scores = without_absent(scores, sample, dataset)
+                    labels = label_map(name, scores, truth.shape, sample)
                     meter.add(labels, truth)
                     if n_classes == 2:
                         dices[prefix].append(dice_per_image(labels, truth))
@@ -94,10 +89,10 @@ def evaluate_segmentation(
         raise DataError(f"{name}: no image of {dataset.name} has a labelled pixel; evaluate images that have masks")
     figures: dict[str, float] = {}
     for prefix, meter in meters.items():
-        figures |= _figures(meter, dataset, prefix)
+        figures |= mask_figures(meter, dataset, prefix)
         if dices[prefix]:
             figures[f"{prefix}dice"] = float(np.mean(dices[prefix]))
-    return figures | _tag_figures(tag_logits, dataset)
+    return figures | tag_figures(tag_logits, dataset)
 
 
 def evaluate_cams(
@@ -144,7 +139,9 @@ def evaluate_cams(
     """
     name = "evaluate_cams"
     check_choice(name, "tags", tags, ("true", "predicted"))
-    at = float(check_grid(name, "threshold", (threshold,))[0])
+    if not (isinstance(threshold, (int, float)) and 0 < threshold <= 1):
+        raise RangeError(f"{name}: threshold must be in (0, 1]; got {threshold!r}. Maps are in 0..1.")
+    at = float(threshold)
     if 0 in dataset.class_of_tag:
         raise RangeError(
             f"{name}: dataset must have a background of id 0; in {dataset.name} 0 is {dataset.classes[0]}, the class "
@@ -161,11 +158,14 @@ def evaluate_cams(
             present = tag_matrix(samples, len(dataset.tag_names), images.device)
             seen.clear()
             known = present if tags == "true" else None
-            maps = activation_maps(network, images, known, scales=scales, flip=flip, aux=aux)
+            try:
+                maps = activation_maps(network, images, known, scales=scales, flip=flip, aux=aux)
+            except DataError as exc:
+                raise DataError(f"{name}: images {', '.join(s.image_id for s in samples)}: {exc}") from exc
             own = seen[0][: len(samples)].float()  # of the first scale; the mirror images follow
             tag_logits.append(own.cpu())
             if tags == "predicted":
-                present = _predicted_tags(own, dataset.single_tag)
+                present = predicted_tags(own, dataset.single_tag)
             for i, sample in enumerate(samples):
                 if sample.mask is None:
                     continue
@@ -175,11 +175,11 @@ def evaluate_cams(
                 counted.add(values, classes, truth)
     finally:
         hook.remove()
-    figures = _tag_figures(tag_logits, dataset)
+    figures = tag_figures(tag_logits, dataset)
     if any_mask:
         index = int(np.searchsorted(grid, at))
         mious, dices = counted.miou, counted.dice
-        figures |= _figures(counted.meter(index), dataset)
+        figures |= mask_figures(counted.meter(index), dataset)
         figures |= {"oracle_miou": float(mious.max()), "oracle_threshold": float(grid[int(mious.argmax())])}
         if len(dataset.classes) == 2:
             figures["dice"] = float(dices[index])
@@ -187,43 +187,6 @@ def evaluate_cams(
     elif not figures:
         raise DataError(f"{name}: no image of {dataset.name} has a mask or a tag; there is nothing to compare with")
     return figures
-
-
-def cam_winner(
-    maps: Tensor, present: Tensor, class_of_tag: Sequence[int], size: Sequence[int], align_corners: bool = False
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """The largest of one image's maps [K, h, w] at each pixel of `size`, and its class: [H, W], [H, W].
-
-    Only the maps of present tags are resized, one at a time. Where all are 0 the class is 0.
-    """
-    height, width = size
-    values = maps.new_zeros((height, width))
-    classes = torch.zeros((height, width), dtype=torch.uint8, device=maps.device)
-    for tag in present.nonzero()[:, 0].tolist():
-        map_ = F.interpolate(maps[None, None, tag], size=(height, width), mode="bilinear", align_corners=align_corners)
-        larger = map_[0, 0] > values
-        values = torch.where(larger, map_[0, 0], values)
-        classes = classes.masked_fill(larger, class_of_tag[tag])
-    return values.float().cpu().numpy(), classes.cpu().numpy()
-
-
-def tag_matrix(samples: Sequence[Sample], n_tags: int, device: torch.device | str = "cpu") -> Tensor:
-    """[B, K] float32, 1 where a sample has the tag."""
-    tags = torch.zeros((len(samples), n_tags))
-    for row, sample in zip(tags, samples, strict=True):
-        row[list(sample.tags)] = 1
-    return tags.to(device)
-
-
-def class_table(figures: dict[str, float], dataset: Dataset) -> list[dict[str, Any]]:
-    """One row a class that has a figure: {"class": name, "iou": ..., "tag_masked_iou": ...}."""
-    rows = []
-    for name in dataset.classes:
-        row = {f"{prefix}iou": figures.get(f"{prefix}iou/{name}") for prefix in ("", "tag_masked_")}
-        found = {key: value for key, value in row.items() if value is not None}
-        if found:
-            rows.append({"class": name, **found})
-    return rows
 
 
 def _view_batches(
@@ -259,59 +222,3 @@ def _logit(name: str, threshold: float) -> float:
     if not (isinstance(threshold, (int, float)) and 0 < threshold < 1):
         raise RangeError(f"{name}: threshold must be in (0, 1); got {threshold!r}. It is a probability.")
     return math.log(threshold / (1 - threshold))
-
-
-def _without_absent(logits: Tensor, sample: Sample, dataset: Dataset) -> Tensor:
-    tags = tag_matrix([sample], len(dataset.tag_names), logits.device)
-    allowed = allowed_classes(tags, dataset.class_of_tag, len(dataset.classes))  # [1, C]
-    allowed = allowed[:, 1:] if logits.shape[1] == 1 else allowed
-    # NaN stays: masking must not hide that the network is broken
-    return torch.where(allowed[:, :, None, None] | logits.isnan(), logits, _ABSENT)
-
-
-def _label_map(name: str, logits: Tensor, size: Sequence[int], sample: Sample) -> npt.NDArray[Any]:
-    """[H, W] class ids of [1, C, h, w] logits."""
-    try:
-        found = uncertainty(
-            logits.contiguous(),
-            (size[0], size[1]),
-            measures=(),
-            maps=False,
-            labels=True,
-            reduce=(),
-            activation="sigmoid" if logits.shape[1] == 1 else "softmax",
-        )
-    except DataError as exc:
-        raise DataError(f"{name}: image {sample.image_id}: {exc}") from exc
-    labels: Tensor = found.labels
-    return labels[0].cpu().numpy()
-
-
-def _predicted_tags(logits: Tensor, single_tag: bool) -> Tensor:
-    if single_tag:
-        return F.one_hot(logits.argmax(1), logits.shape[1])
-    return (logits > 0).long()
-
-
-def _figures(meter: ConfusionMeter, dataset: Dataset, prefix: str = "") -> dict[str, float]:
-    figures = {
-        f"{prefix}miou": meter.miou,
-        f"{prefix}pixel_accuracy": meter.pixel_accuracy,
-        f"{prefix}class_dice": meter.class_dice,
-    }
-    for name, value in zip(dataset.classes, meter.per_class, strict=True):
-        if not np.isnan(value):
-            figures[f"{prefix}iou/{name}"] = float(value)
-    return figures
-
-
-def _tag_figures(tag_logits: list[Tensor], dataset: Dataset) -> dict[str, float]:
-    """Nothing where no image has a tag or the network has no tag head."""
-    tags = tag_matrix(dataset.samples, len(dataset.tag_names))
-    if not tag_logits or not bool(tags.any()):
-        return {}
-    logits = torch.cat(tag_logits)
-    return {
-        "tag_accuracy": tag_accuracy(logits, tags, single_tag=dataset.single_tag),
-        "tag_average_precision": tag_average_precision(logits, tags),
-    }

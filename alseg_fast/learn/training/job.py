@@ -15,23 +15,26 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from ... import atomic
 from ...errors import RunError, UsageError
+from ..data.batches import Batches
 from ..data.dataset import Dataset
+from ..data.transforms import Augment, View
+from ..maps.hide_and_seek import hide_and_seek
+from ..networks.build import build_network
+from ..networks.export import export_network
+from ..networks.weak_network import WeakNetwork
 from .config import Settings, StageConfig, TrainConfig
 from .events import Events
-from .loop import BatchSource, StageResult, train_stage
+from .loop import BatchSource, train_stage
 from .method import Method
-
-if TYPE_CHECKING:
-    from ..data.batches import Batches
-    from ..data.transforms import View
-    from ..networks.build import WeakNetwork
+from .progress import StageResult
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,12 @@ class Job:
         Args:
             changes: keywords of `build_network` that win over the config, such as n_tags=0 or decoder="none".
         """
-        from ..networks.build import build_network
-
         wanted = self.config.network.model_dump()
-        wanted |= wanted.pop("head")
+        wanted |= wanted.pop("options")
         train = self.data.train
-        wanted |= {"n_tags": len(train.tag_names), "n_classes": len(train.classes), **changes}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed("weights", name))
-            network = build_network(**wanted)
-        return network.to(self.device)
+        wanted |= {"n_tags": len(train.tag_names), "n_classes": len(train.classes)}
+        wanted |= {"seed": self.seed("weights", name), **changes}
+        return build_network(**wanted).to(self.device)
 
     def make_batches(self, dataset: Dataset, stage: str, **changes: Any) -> Batches:
         """Augmented batches of `dataset` with the stage's batch size, from the stage's seed.
@@ -155,11 +154,11 @@ class Job:
         Args:
             changes: keywords of `Augment` that win over the config, such as strong=True.
         """
-        from ..data.batches import Batches
-        from ..data.transforms import Augment
-
         data, wanted = self.config.data, self.stage(stage)
-        keywords = {**self.config.augment.model_dump(exclude_unset=True), **changes}
+        keywords = self.config.augment.model_dump()
+        if keywords["hide"] is not None:
+            keywords["hide"] = partial(hide_and_seek, **keywords["hide"])
+        keywords |= changes
         return Batches(
             dataset,
             Augment(data.size, mean=data.mean, std=data.std, **keywords),
@@ -171,25 +170,34 @@ class Job:
         )
 
     def train(
-        self, stage: str, method: Method, batches: BatchSource, *, validation: Dataset | None = None
+        self,
+        stage: str,
+        method: Method,
+        batches: BatchSource,
+        *,
+        name: str | None = None,
+        validation: Dataset | None = None,
     ) -> StageResult:
         """Train one stage, or go on with it, or take its result if it is finished; `method` ends with that result.
 
         Args:
+            stage: of the config.
+            name: of this training, for a stage that is trained several times (rounds); the stage's own if not given.
             validation: what early stopping goes by; the config's validation images if not given.
         """
+        name = stage if name is None else name
         result = train_stage(
             method,
             batches,
             self.stage(stage),
-            directory=self.stage_directory(stage),
+            directory=self.stage_directory(name),
             validation=self.data.validation if validation is None else validation,
             log=self.events,
-            name=stage,
-            seed=self.seed("steps", stage),
+            name=name,
+            seed=self.seed("steps", name),
             device=self.device,
         )
-        self.stages[stage] = result
+        self.stages[name] = result
         self.failures.update({str(k): str(v) for k, v in dict(getattr(batches, "failures", {})).items()})
         return result
 
@@ -216,8 +224,6 @@ class Job:
 
     def export(self, network: WeakNetwork, *, head: str = "segmentation", name: str | None = None) -> Path:
         """Write the network as ONNX, OUT/network.onnx or for the head "cam" OUT/cam.onnx, with its metadata."""
-        from ..networks.export import export_network
-
         path = self.out / (name or ("cam.onnx" if head == "cam" else "network.onnx"))
         data = self.data.train
         export_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -84,7 +85,10 @@ class Records:
         try:
             self._file = self._path.open("a", encoding="utf-8")
             # Events from this step on, of an earlier start, are void.
-            self._board = SummaryWriter(str(self._boards / stage), purge_step=done + 1 if done else None)
+            # The suffix: names have whole seconds, and two starts within one would write over each other.
+            self._board = SummaryWriter(
+                str(self._boards / stage), purge_step=done + 1 if done else None, filename_suffix=f".{time.time_ns()}"
+            )
         except OSError as error:
             raise RunError(f"cannot write {self._path}: {error.strerror or error}; {atomic.KEEPS_PARTS}") from error
 

@@ -82,7 +82,9 @@ class ConfusionMeter:
         """[C] intersection over union; NaN for a class that neither truth nor prediction holds."""
         hits = np.diag(self._counts[:, :-1])
         union = self._counts.sum(1) + self._counts[:, :-1].sum(0) - hits
-        return np.divide(hits, union, out=np.full(self.n_classes, np.nan), where=union > 0)
+        values = np.full(self.n_classes, np.nan)
+        np.divide(hits, union, out=values, where=union > 0)
+        return values
 
     @property
     def miou(self) -> float:
@@ -125,7 +127,7 @@ def dice_per_image(pred: Any, truth: Any, *, empty: str = "published") -> float:
     n_predicted, n_true = int(a.sum()), int(b.sum())
     if empty == "agreement" and n_true == 0:
         return float(n_predicted == 0)
-    return dice_of_counts(int((a & b).sum()), n_predicted, n_true)
+    return float(dice_of_counts(int((a & b).sum()), n_predicted, n_true))
 
 
 def dice_of_counts(n_both: Any, n_predicted: Any, n_true: Any) -> Any:

@@ -50,7 +50,7 @@ class Precision:
         if self._scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
-            self._scaler.scale(loss).backward()
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self._scaler.unscale_(optimiser)
         norm = float(nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip))
         if self._scaler is None:

@@ -57,7 +57,7 @@ def repeatable(device: torch.device, seed: int, threads: int | None = None) -> I
 def own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
     """Within the block torch's generators start from `seed`; afterwards they are where they were."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
 from ... import atomic
-from ...errors import DataError, UsageError
+from ...errors import UsageError
+from ..data.annotation_cost import annotation_seconds
 from ..data.dataset import Dataset, Sample
+from ..data.pictures import read_mask
+from ..data.readers import read_dataset
+from ..data.splits import draw_labelled, hold_out
+from ..data.tag_choice import keep_tags
+from ..data.weak_labels import weak_labels
 from .config import DataConfig, WeakConfig
 from .job import Data
 
@@ -23,12 +32,8 @@ def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
         out: the training's directory; weak labels are written to OUT/weak.
     Raises:
         UsageError: a split or an image id that the data set does not have.
-        DataError: a part is empty, or the data set cannot be read.
+        DataError, PoolError: the data set cannot be read.
     """
-    from ..data.readers import read_dataset
-    from ..data.splits import hold_out
-    from ..data.tag_choice import keep_tags
-
     dataset = read_dataset(config.dataset, config.root, **config.options)
     if config.tags is not None:
         dataset = keep_tags(dataset, config.tags if isinstance(config.tags, int) else list(config.tags))
@@ -38,12 +43,7 @@ def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
     if isinstance(config.validation, str):
         validation = _split(dataset, config.validation.removeprefix("split:"), "validation")
     elif config.validation is not None:
-        train, validation = hold_out(train, config.validation, seed)
-        if not len(train) or not len(validation):
-            raise DataError(
-                f"data.validation = {config.validation:g} leaves {len(train)} images to train with and"
-                f" {len(validation)} to validate with, of {config.root}; choose another share, or null"
-            )
+        train, validation = hold_out(train, config.validation, seed, keep_groups=config.keep_groups)
     labelled = choose_labelled(train, config.labelled, seed)
     seen = train.with_labels(labelled)
     seconds = None
@@ -52,10 +52,19 @@ def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
     return Data(seen, train, validation, test, labelled, seconds)
 
 
+def data_digest(data: Data) -> str:
+    """SHA-256 (hex) of which images there are, in which part, with which tags and whose masks; not of their pixels."""
+    rows = {
+        name: [[s.image_id, list(s.tags), s.mask is not None] for s in part.samples]
+        for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        if part is not None
+    }
+    rows["names"] = [[*data.train.classes], [*data.train.tag_names]]
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
 def choose_labelled(train: Dataset, wanted: int | str, seed: int) -> tuple[str, ...]:
     """Ids of the images whose masks the learner sees, as `DataConfig.labelled` says, in the data set's order."""
-    from ..data.splits import draw_labelled
-
     masked = replace(train, samples=tuple(s for s in train.samples if s.mask is not None))
     if wanted == "all":
         return tuple(s.image_id for s in masked.samples)
@@ -81,11 +90,6 @@ def with_weak_labels(train: Dataset, weak: WeakConfig, seed: int, directory: Pat
 
     The labels of an image depend on seed and image id alone, and are written once.
     """
-    from PIL import Image
-
-    from ..data.pictures import read_mask
-    from ..data.weak_labels import annotation_seconds, weak_labels
-
     atomic.make_directory(directory)
     samples: list[Sample] = []
     seconds = 0.0
@@ -101,7 +105,7 @@ def with_weak_labels(train: Dataset, weak: WeakConfig, seed: int, directory: Pat
             file = io.BytesIO()
             Image.fromarray(drawn).save(file, "PNG")
             atomic.write_atomic(path, file.getvalue())
-        seconds += annotation_seconds(weak.kind, mask)
+        seconds += annotation_seconds(weak.kind, mask, **weak.options)
         samples.append(replace(sample, mask=path, ids=True))
     return replace(train, samples=tuple(samples)), seconds
 

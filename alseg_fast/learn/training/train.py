@@ -18,13 +18,13 @@ from ...process_facts import versions
 from ..data.transforms import View
 from .config import TrainConfig
 from .config_file import method_options
-from .directory import FORMAT, RESULT, json_bytes, locked, open_directory, read_result
+from .directory import FORMAT, RESULT, check_data, json_bytes, locked, open_directory, read_result
 from .events import Events
 from .job import Job, Outcome
 from .logs import Records
 from .recipes import load_recipe
 from .repeatable import resolve_device
-from .setup import prepare_data
+from .setup import data_digest, prepare_data
 
 _LIBRARIES = ("torch", "onnx", "pydantic", "tensorboardX")
 
@@ -39,7 +39,7 @@ def run_training(
 ) -> dict[str, Any]:
     """Train as the config says, in the directory `out`; the same call again goes on where a kill stopped it.
 
-    OUT/ holds config.json, checkpoints/<stage>/, metrics.jsonl, tensorboard/<stage>/, the exported networks
+    OUT/ holds config.json, data.json, checkpoints/<stage>/, metrics.jsonl, tensorboard/<stage>/, the exported networks
     (network.onnx, cam.onnx) and, when all is done, result.json, which this function returns. Called on a finished
     training it returns that result without doing anything.
 
@@ -65,6 +65,7 @@ def run_training(
             return done
         started = time.monotonic()
         data = prepare_data(config.data, config.seed, out)
+        check_data(out, data_digest(data))
         view = View(config.data.size, mean=config.data.mean, std=config.data.std)
         with Records(out, listeners) as records:
             job = Job(config, out, data, view, device, records)

@@ -171,5 +171,7 @@ def test_contrastive_separation_refuses():
         loss_of(vectors, labels, perplexity, similarity="distance")
     with pytest.raises(RangeError, match="max_anchors must be an integer >= 1; got 0"):
         loss_of(vectors, labels, perplexity, max_anchors=0)
+    with pytest.raises(RangeError, match=r"labels must hold ids 0\.\.254 or 255; got 300"):
+        loss_of(vectors, labels.astype(np.int64) + 45, perplexity)
     with pytest.raises(ShapeError, match="perplexity must have shape"):
         loss_of(vectors, labels, perplexity[:, 1:])

@@ -20,8 +20,8 @@ data:
   labelled: per-class:4
   tags: [benign, malignant]
   weak: {kind: points, options: {n: 3}}
-network: {encoder: resnet18, head: {modalities: 4}}
-augment: {scale: [1, 1.5], hflip: false}
+network: {encoder: resnet18, options: {modalities: 4}}
+augment: {scale: [1, 1.5], hflip: 0.25}
 stages:
   classifier: &base {steps: 100, rate: 1e-4, schedule: step, amp: off}
   segmentation:
@@ -113,7 +113,7 @@ def test_the_digest_is_of_all_that_decides_the_result(config):
         ("rate: 1e-4", "rate: .nan", "stages.classifier.rate must be a valid number; got '.nan'"),
         ("seed: 3", "seed: 1.5", "seed must be a valid integer; got 1.5"),
         ("seed: 3", "seed: -1", "seed must be greater than or equal to 0; got -1"),
-        ("hflip: false", "hflip: 1", "augment.hflip must be a valid boolean; got 1"),
+        ("hflip: 0.25", "hflip: true", "augment.hflip must be a valid number; got True"),
         (
             "resnet18",
             "vgg",

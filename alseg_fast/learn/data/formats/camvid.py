@@ -16,7 +16,7 @@ from ..label_images import read_ids
 from ..mask_tags import with_mask_tags
 from .layout import checked, keep_found, need_folder, pictures_in
 
-CLASSES = (
+CLASSES: tuple[str, ...] = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
 UNLABELLED = 11

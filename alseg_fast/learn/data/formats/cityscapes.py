@@ -20,7 +20,7 @@ from ..label_images import REMEDY, read_ids
 from ..mask_tags import with_mask_tags
 from .layout import checked, keep_found, need_folder, pictures_below
 
-CLASSES = (
+CLASSES: tuple[str, ...] = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
     "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
 )  # fmt: skip

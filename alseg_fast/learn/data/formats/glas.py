@@ -38,7 +38,8 @@ def read_glas(root: Path, *, broken: str = "error") -> Dataset:
 
 def read_instances(path: Path) -> npt.NDArray[np.uint8]:
     """1 where a gland of any number is, else 0."""
-    return (read_numbers(path) != 0).astype(np.uint8)
+    glands: npt.NDArray[np.uint8] = (read_numbers(path) != 0).astype(np.uint8)
+    return glands
 
 
 def _tag(grade: str, image_id: str, path: Path) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from ....checks import check_choice
 from ....errors import PoolError, UsageError
 from ....stages.pool import open_pool
-from ....stages.readers.uris import local_path
+from ....stages.readers.uris import LOCAL_SCHEMES, local_path
 from ..dataset import IGNORE, Dataset, Sample
 from ..label_images import read_ids
 from ..mask_tags import with_mask_tags
@@ -54,7 +54,7 @@ def read_manifest(
     Raises: PoolError, DataError, UsageError that name the row, the file and what to do.
     """
     check_choice("read_dataset", "tags", tags, ("label", "masks"))
-    columns = open_pool(root).table.to_pydict()
+    columns = open_pool(root, allowed_schemes=LOCAL_SCHEMES).table.to_pydict()
     n = len(columns["image_id"])
     given = [_labels(value, single_tag) for value in columns.get("label", [None] * n)]
     if tag_names is None:
@@ -127,7 +127,7 @@ def _marked(tags: Sequence[str], classes: Sequence[str], class_of_tag: Mapping[s
 def _path(uri: str, image_id: str, root: Path) -> Path:
     path = local_path(uri)
     if path is None:
-        raise PoolError(f"image {image_id} lies at {uri}, manifest {root}; copy it to this machine to train with it")
+        raise PoolError(f"image {image_id} lies at {uri}, manifest {root}; training needs a file of its own, unpack it")
     return Path(path)
 
 

@@ -19,7 +19,7 @@ from ..label_images import REMEDY, read_ids
 from ..mask_tags import with_mask_tags
 from .layout import checked, keep_found, need_folder, pictures_in, read_text
 
-CLASSES = (
+CLASSES: tuple[str, ...] = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip

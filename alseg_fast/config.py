@@ -56,3 +56,8 @@ def openblas_core_type() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(name, None)
+
+
+def repeatable_cublas() -> None:
+    """Before the first matrix product on CUDA: lets cuBLAS give the same bits every time, if nobody has decided yet."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -27,6 +27,7 @@ from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.fetch import fetch_bytes
 from .stages.histogram import parse_histogram
+from .stages.image_tags import LABEL, NO_TAGS, PoolTags, tags_of_rows, tags_of_values
 from .stages.pool import Pool, open_pool
 from .stages.readers.uris import is_remote
 from .stages.region_cache import RegionCache
@@ -170,17 +171,33 @@ class Scorer:
         return label_names(self.spec)
 
     def score_images(
-        self, images: Sequence[NDArray[np.uint8] | bytes | str | os.PathLike[str]], *, maps: bool = False
+        self,
+        images: Sequence[NDArray[np.uint8] | bytes | str | os.PathLike[str]],
+        *,
+        maps: bool = False,
+        image_labels: Any = None,
     ) -> list[ScoreResult]:
         """Score a few pictures in this process.
 
         Args:
             images: [h, w, 3] uint8 RGB arrays, encoded bytes, paths or URLs, mixed as you like.
             maps: also return heatmaps and label maps.
+            image_labels: which classes are in each picture, for a model of activation maps, whose other maps then
+                count nothing: one entry a picture, each None (all classes may be), a name, "a,b,c" or a list of names;
+                or an array [N, C], nonzero where the class is present.
         Returns: one result a picture, in order; a picture that cannot be read has ``ok=False``.
         """
         config = replace(self.config, maps=maps)
         pictures = [_picture_of(i, image) for i, image in enumerate(images)]
+        if image_labels is not None:
+            if self.spec.activation != "cam":
+                raise UsageError(
+                    "score_images: image_labels must be None for a model of activation "
+                    f"{self.spec.activation}; got {image_labels!r}. They belong to activation maps (cam)."
+                )
+            tags = tags_of_values(image_labels, len(pictures), self.spec.classes, "score_images")
+            for picture, present in zip(pictures, tags, strict=True):
+                picture.about = present
         batches = [Batch(list(b)) for b in batches_of(pictures, config.batch_size)]
         stages = self._stages(config, Clock(), [])
         for _ in run_ordered(batches, stages, in_flight=4 * self.workers):
@@ -193,6 +210,7 @@ class Scorer:
         out: str | os.PathLike[str],
         *,
         maps: bool = False,
+        tags: str = "label",
         shard: tuple[int, int] = (0, 1),
         shard_size: int = SHARD_SIZE,
         overwrite: bool = False,
@@ -205,6 +223,9 @@ class Scorer:
         Args:
             pool: whatever :func:`open_pool` takes, or its result.
             maps: write 8-bit heatmaps and label maps.
+            tags: where a model of activation maps learns which classes are in a picture: "label", the pool's column of
+                that name (a name, "a,b,c" or a list of names; of a picture without any, and of a pool without the
+                column, all classes may be present), or "none". Other models take no notice.
             shard: (I, N), 0 <= I < N: this call does every N-th part, so that N machines can share `out`.
             shard_size: images a part.
             overwrite: delete what an earlier RUN left in `out` first.
@@ -212,13 +233,20 @@ class Scorer:
             on_start: called with (images of this call, of which done already) before work begins.
         Raises: PoolError, RunError, UsageError, ModelError. Pictures that fail are recorded, not raised.
         """
+        check_choice("score_pool", "tags", tags, (LABEL, NO_TAGS))
         listing = pool if isinstance(pool, Pool) else open_pool(pool, storage_options=storage_options)
         config = replace(self.config, maps=maps)
+        known = self._tags(listing, tags)
         writer = RunWriter.open(
             out,
             pool=listing.table,
-            pool_info={"source": listing.source, "kind": listing.kind, "skipped_files": listing.skipped_files},
-            config=self._identity(config),
+            pool_info={
+                "source": listing.source,
+                "kind": listing.kind,
+                "skipped_files": listing.skipped_files,
+                **({} if known is None else {"untagged_images": known.untagged}),
+            },
+            config=self._identity(config, known),
             model={
                 "path": os.path.abspath(self.spec.path),
                 "sha256": self.spec.sha256,
@@ -236,10 +264,28 @@ class Scorer:
         )
         remote = is_remote(listing.table.column("uri")[0].as_py())
         del listing, pool  # the writer reads the listing from its snapshot on disk
-        return self._run(writer, config, remote, storage_options, progress, on_start)
+        tagged = known is not None and known.digest != ""
+        return self._run(writer, config, tagged, remote, storage_options, progress, on_start)
 
-    def _identity(self, config: ScoreConfig) -> dict[str, Any]:
+    def _tags(self, pool: Pool, tags: str) -> PoolTags | None:
+        """What the pool says of its pictures, checked; None where it does not matter."""
+        if self.spec.activation != "cam":
+            return None
+        has = LABEL in pool.table.column_names
+        table = pool.table.drop_columns([LABEL]) if has and tags == NO_TAGS else pool.table
+        known = PoolTags(table, self.spec.classes, pool.source)
+        if known.untagged:
+            log.warning(
+                "%d of %d images have no label; every class of the activation maps may be in them",
+                known.untagged,
+                known.images,
+            )
+        return known
+
+    def _identity(self, config: ScoreConfig, tags: PoolTags | None) -> dict[str, Any]:
         identity = {**asdict(config), "measures": list(config.measures)}
+        if tags is not None:
+            identity["image_labels"] = tags.digest or NO_TAGS
         if self._histogram is None:  # as RUNs say it that were made before there were histograms
             del identity["histogram"], identity["histogram_dtype"]
         return identity
@@ -252,7 +298,7 @@ class Scorer:
 
     def reduce_pool(
         self,
-        rows: Iterable[tuple[str, str, int | None, int | None]],
+        rows: Iterable[tuple[str, str, int | None, int | None] | Picture],
         make_reducer: Callable[[], Any],
         *,
         remote: bool = False,
@@ -261,7 +307,8 @@ class Scorer:
         """Run the model on pictures and reduce the logits in another way than to scores.
 
         Args:
-            rows: image_id, uri, offset, size, as a pool has them; read in a thread of its own.
+            rows: image_id, uri, offset, size, as a pool has them, or pictures with such a key and what the reducer
+                is to know `about` them; read in a thread of its own.
             make_reducer: called once a thread; its `reduce` is called as that of `stages.score.Reducer`.
             remote: whether the uris lead over a network.
         Yields: the pictures in order, `scored` what the reducer gave, or `failure` set.
@@ -275,7 +322,7 @@ class Scorer:
         def batches() -> Iterator[Batch]:
             pictures: list[Picture] = []
             for row in rows:
-                pictures.append(Picture(row))
+                pictures.append(row if isinstance(row, Picture) else Picture(row))
                 if len(pictures) == self.config.batch_size:
                     yield Batch(pictures)
                     pictures = []
@@ -315,6 +362,7 @@ class Scorer:
         self,
         writer: RunWriter,
         config: ScoreConfig,
+        tagged: bool,
         remote: bool,
         storage_options: dict[str, Any] | None,
         progress: Progress | None,
@@ -350,7 +398,7 @@ class Scorer:
         regions: list[tuple[str, dict[str, Any]]] = []
         group = max(1, _GROUP // config.batch_size)
         in_flight = group * (max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0))
-        batches = _batches(writer, todo, config.batch_size)
+        batches = _batches(writer, todo, config.batch_size, self.spec.classes if tagged else None)
 
         def timings() -> dict[str, Any]:
             return {
@@ -384,7 +432,8 @@ class Scorer:
         return PoolSummary(writer.path, scored, failed, skipped, seconds, summary)
 
 
-def _batches(writer: RunWriter, todo: Sequence[int], batch_size: int) -> Iterator[Batch]:
+def _batches(writer: RunWriter, todo: Sequence[int], batch_size: int, classes: Sequence[str] | None) -> Iterator[Batch]:
+    """Args: classes: names that the labels of the pictures are looked up in; None: their labels do not matter."""
     for index in todo:
         table = writer.shard_rows(index)
         n = table.num_rows
@@ -393,9 +442,10 @@ def _batches(writer: RunWriter, todo: Sequence[int], batch_size: int) -> Iterato
             for name in ("image_id", "uri", "offset", "size")
         ]
         rows = list(zip(*columns, strict=True))
+        tags = [None] * n if classes is None else tags_of_rows(table, classes)
         for start in range(0, n, batch_size):
-            part = rows[start : start + batch_size]
-            yield Batch([Picture(row) for row in part], tag=(index, start + batch_size >= n))
+            part = zip(rows[start : start + batch_size], tags[start : start + batch_size], strict=True)
+            yield Batch([Picture(row, present) for row, present in part], tag=(index, start + batch_size >= n))
 
 
 def _fetch(picture: Picture, storage_options: dict[str, Any] | None) -> None:

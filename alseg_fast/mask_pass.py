@@ -24,9 +24,10 @@ from .stages.mask_files import PART_MASKS, MaskFiles
 from .stages.masks import read_png
 from .stages.pool import Pool, open_pool
 from .stages.propagate_files import THRESHOLD
-from .stages.pseudo_masks import BinMaker, MaskMaker, ThresholdSearch, check_model, encode_palette_png, is_binary
+from .stages.pseudo_masks import BinMaker, MaskMaker, ThresholdSearch, check_model, is_binary
 from .stages.readers.uris import is_remote, local_path
 from .stages.run_identity import json_bytes
+from .worker import Picture
 
 log = logging.getLogger("alseg")
 
@@ -176,23 +177,24 @@ def make_masks(
             storage_options=storage_options,
         )
         with closing(pictures):
-            _write(files, pictures, advance)
+            write_masks(files, pictures, advance)
     found = {row[0]: files.facts(row[0]) for row in rows}
     complete = {name: facts for name, facts in found.items() if facts is not None}
     files.keep_only(name for name, facts in complete.items() if facts["error"] is None)
     return complete
 
 
-def _write(files: MaskFiles, pictures: Iterator[Any], advance: Advance) -> None:
+def write_masks(files: MaskFiles, pictures: Iterator[Picture], advance: Advance) -> None:
+    """Write what a reducer made of each picture: its `files`, PNG by folder, and its `facts`, in parts."""
     part: list[dict[str, Any]] = []
     for picture in pictures:
         name, made = picture.key[0], picture.scored
         picture.scored = None
-        facts = {"image_id": name, "reliability": None, "named_share": None, "stage": None, "error": None}
+        facts: dict[str, Any] = {"image_id": name, "stage": None, "error": None}
         if picture.failure is None:
             try:
-                files.write(name, encode_palette_png(made.mask))
-                facts |= {"reliability": made.reliability, "named_share": made.named_share}
+                files.write(name, made.files)
+                facts |= made.facts
             except DataError as error:
                 picture.fail("write", error)
         if picture.failure is not None:

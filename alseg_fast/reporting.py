@@ -20,6 +20,7 @@ from .errors import ModelError
 from .runtimes.options import ModelOptions, show
 from .stages.decode import decode_image
 from .stages.fetch import fetch_bytes
+from .stages.image_tags import LABEL, NO_TAGS
 from .stages.report import write_report
 from .stages.report_bought import by_image, draw_bought
 from .stages.report_html import ReportSummary
@@ -47,8 +48,13 @@ class Sources:
         self._bought = bought or {}
         pool = read_pool(run.path / POOL_ARROW)
         self._ranges: dict[str, tuple[int | None, int | None]] = {}
+        self._labels: dict[str, Any] = {}
+        tagged = run.info.get("config", {}).get("image_labels", NO_TAGS) != NO_TAGS
+        if pool is not None and wanted is not None and tagged:
+            rows = _rows_of(pool, wanted)
+            self._labels = dict(zip(*(rows.column(name).to_pylist() for name in ("image_id", LABEL)), strict=True))
         if pool is not None and wanted is not None and "offset" in pool.column_names:
-            rows = pool.filter(pc.is_in(pool.column("image_id"), value_set=wanted.cast(pool.column("image_id").type)))
+            rows = _rows_of(pool, wanted)
             names = rows.column("image_id").to_pylist()
             offsets, sizes = rows.column("offset").to_pylist(), rows.column("size").to_pylist()
             self._ranges = dict(zip(names, zip(offsets, sizes, strict=True), strict=True))
@@ -69,7 +75,8 @@ class Sources:
             return stored
         if self._scorer is None:
             return None
-        result = self._scorer.score_images([self._bytes(image_id, uri)], maps=True)[0]
+        tags = [self._labels[image_id]] if image_id in self._labels else None
+        result = self._scorer.score_images([self._bytes(image_id, uri)], maps=True, image_labels=tags)[0]
         if not result.ok:
             return None
         heat = {name: image for name, image in result.maps.items() if name != LABELS}
@@ -102,6 +109,10 @@ class Sources:
         except (ModelError, KeyError):
             return None
         return scorer if scorer.spec.sha256 == model.get("sha256") else None
+
+
+def _rows_of(pool: pa.Table, wanted: pa.Array) -> pa.Table:
+    return pool.filter(pc.is_in(pool.column("image_id"), value_set=wanted.cast(pool.column("image_id").type)))
 
 
 def make_report(
@@ -167,6 +178,8 @@ def commands(info: Mapping[str, Any], table: pa.Table | None) -> list[str]:
         score += ["--score-size", config["score_size"]]
     if config.get("maps"):
         score.append("--maps")
+    if config.get("image_labels") == NO_TAGS:
+        score += ["--tags", "none"]
     lines = [shlex.join(score)]
     if table is not None and (options := repeat_options(batch_facts(table))):
         lines.append(shlex.join(["alseg", "select", "RUN", "--out", "BATCH.parquet", *options]))

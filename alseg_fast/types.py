@@ -14,6 +14,7 @@ SINGLE_PASS_MEASURES = ("entropy", "margin", "least_confidence")
 MC_MEASURES = ("expected_entropy", "mutual_information", "variance", "variation_ratio")
 MEASURES = SINGLE_PASS_MEASURES + MC_MEASURES
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities", "cam")
+CAM_BACKGROUND = 0.45  # score of the background beside maps in 0..1; the literature has 0.2 to 0.7
 REDUCTIONS = ("mean", "max", "top")
 NO_REGIONS = "none"
 NO_HISTOGRAM = "none"

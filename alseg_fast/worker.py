@@ -50,10 +50,13 @@ class Picture:
 
     Attributes:
         source: what it came from: encoded bytes, an RGB array, or None once it is no longer needed.
+        about: what the reducer is to know besides the logits; a `Reducer` takes the classes that are present.
+        image: the picture at its own size, only for a reducer that wants it.
         failure: (stage, text) of what went wrong, or None.
     """
 
     key: Any
+    about: Any = None
     source: bytes | NDArray[np.uint8] | None = None
     failure: tuple[str, str] | None = None
     width: int = 0
@@ -61,6 +64,7 @@ class Picture:
     phash: int = 0
     histogram: NDArray[Any] | None = None
     placement: Placement | None = None
+    image: NDArray[np.uint8] | None = None
     regions: PictureRegions | None = None
     scored: Any = None  # what the worker's reducer made of the logits, a ScoredImage unless it was given another
 
@@ -159,8 +163,9 @@ class Worker:
         self._whole = DecodeBuffer()  # for histograms of pictures that the model wants smaller
         # Regions of the picture's own size need all its pixels.
         at_own_size = self._plan is not None and config.score_size == "image"
-        self._min_size = None if at_own_size else decode_at_least(model.spec)
         self._reducer = reducer or Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
+        self._keep_image = bool(getattr(self._reducer, "wants_image", False))
+        self._min_size = None if at_own_size or self._keep_image else decode_at_least(model.spec)
 
     def prepare(self, batch: Batch, *, own_memory: bool = False) -> Batch:
         """Decode every picture and write it into its slot of an input tensor.
@@ -210,6 +215,8 @@ class Worker:
                         picture.histogram = self._histogram.of_bytes(source, decoded, limit, self._whole)
             with self._clock.stage("prepare"):
                 picture.phash = phash(image)
+                if self._keep_image:
+                    picture.image = np.array(image)  # the buffer is the next picture's
                 picture.placement = place(self._spec, picture.width, picture.height)
                 fill(self._spec, image, picture.placement, self._slot(picture, batch, own_memory))
             if self._plan is not None:
@@ -272,10 +279,13 @@ class Worker:
                 (picture.height, picture.width),
                 maps=self._config.maps,
                 regions=picture.regions,
+                **({} if picture.about is None else {"about": picture.about}),
+                **({"image": picture.image} if self._keep_image else {}),
             )
-            picture.regions = None
         except AlsegError as error:
             picture.fail("score", error)
+        finally:
+            picture.regions = picture.image = None
 
     def run(self, batch: Batch) -> Batch:
         """Both halves on one thread: the order that keeps a picture in one core's cache."""

@@ -24,7 +24,7 @@ LAYERS = (
     ("score_results",),
     ("engine",),
     ("reporting", "picture_histograms", "histogram_pass", "mask_pass", "index_pictures"),
-    ("indexing", "index_query", "propagation"),
+    ("indexing", "index_query", "propagation", "pseudo_labelling"),
     ("learn",),
     ("demo",),
     ("benches",),
@@ -34,7 +34,7 @@ LAYERS = (
 # Among the stages, data flows one way too.
 STAGES = (
     ("codecs", "readers"),
-    ("fetch", "pool", "decode"),
+    ("fetch", "pool", "decode", "image_tags"),
     ("prepare", "fingerprint", "region_cache", "histogram"),
     ("regions",),
     ("region_columns",),
@@ -50,6 +50,11 @@ STAGES = (
     ("propagate_state",),
     ("propagate_class", "propagate_pairs"),
     ("propagate_report", "pseudo_masks", "mask_files", "propagate_files"),
+    ("foreground_maps", "contact_sheet"),
+    ("label_confusion",),
+    ("pseudo_labels",),
+    ("pseudo_threshold",),
+    ("pseudo_label_files",),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )
 # And among the parts of learning.

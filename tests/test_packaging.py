@@ -41,6 +41,8 @@ def test_the_wheel_has_one_package_with_all_its_parts(wheel):
         "demo/example.onnx",
     ):
         assert f"alseg_fast/{part}" in wheel
+    for config in (ROOT / "alseg_fast" / "learn" / "configs").glob("*.yaml"):
+        assert f"alseg_fast/learn/configs/{config.name}" in wheel
     assert any(name.startswith("alseg_fast/_native.") and name.endswith(".so") for name in wheel)
     assert not [name for name in wheel if "/results/" in name or "__pycache__" in name]
 

@@ -18,11 +18,12 @@ MODEL_OPTIONS = {
     "scale": "factor on 0..255 pixels, such as 1/255",
     "channel_order": "rgb, bgr or grey",
     "resize": "stretch, letterbox or short-side",
-    "activation": "softmax, sigmoid or probabilities",
+    "activation": "softmax, sigmoid, probabilities, or cam for class activation maps",
     "output": "name of the graph output with the scores",
     "input_size": "HxW, or one side, for graphs of dynamic size",
     "input_layout": "NCHW or NHWC",
     "output_layout": "NCHW or NHWC",
+    "background": "score of the background beside activation maps in 0..1",
 }
 
 

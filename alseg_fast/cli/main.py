@@ -15,12 +15,12 @@ from types import FrameType
 
 from .. import __version__
 from ..errors import AlsegError, UsageError
-from . import bench, demo, doctor, index, inspect, propagate, report, score, select
+from . import bench, demo, doctor, index, inspect, propagate, pseudo_label, report, score, select, train
 from .arguments import Parser, add_common, with_config
 from .output import Result, emit, set_up_logging
 from .stderr import quiet_codecs
 
-COMMANDS = (demo, inspect, doctor, score, select, index, propagate, report, bench)
+COMMANDS = (demo, inspect, doctor, score, select, index, propagate, pseudo_label, train, report, bench)
 
 
 class _Stopped(BaseException):
@@ -32,7 +32,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"alseg-fast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for module in COMMANDS:
-        name = module.__name__.rsplit(".", 1)[-1]
+        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
         summary = (module.__doc__ or "").split("\n", 1)[0]
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)

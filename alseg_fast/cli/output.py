@@ -109,3 +109,29 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class StageProgress:
+    """One progress bar after another."""
+
+    def __init__(self) -> None:
+        self._current: Progress | None = None
+
+    def start(self, what: str, total: int, done: int) -> None:
+        self.close()
+        self._current = Progress(what)
+        self._current.start(total, done)
+
+    def update(self, done: int, failed: int) -> None:
+        if self._current is not None:
+            self._current.update(done, failed)
+
+    def close(self) -> None:
+        if self._current is not None:
+            self._current.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from .arguments import add_model_options, model_options, positive, size_bytes
-from .output import Progress, Result, columns
+from .output import Result, StageProgress, columns
 
 _SHOWN = 20
 
@@ -89,32 +88,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(part.strip()) for part in text.split(",") if part.strip())
 
 
-class _Stages:
-    """One progress bar after another."""
-
-    def __init__(self) -> None:
-        self._current: Progress | None = None
-
-    def start(self, what: str, total: int, done: int) -> None:
-        self.close()
-        self._current = Progress(what)
-        self._current.start(total, done)
-
-    def update(self, done: int, failed: int) -> None:
-        if self._current is not None:
-            self._current.update(done, failed)
-
-    def close(self) -> None:
-        if self._current is not None:
-            self._current.__exit__(None, None, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-
 def run(arguments: argparse.Namespace) -> Result:
     from ..errors import UsageError
     from ..propagation import MaskOptions, propagate
@@ -134,7 +107,7 @@ def run(arguments: argparse.Namespace) -> Result:
         )
     elif arguments.validation is not None or model_options(arguments).to_json():
         raise UsageError("--validation and the model options need --model; give the network that makes the masks")
-    with _Stages() as stages:
+    with StageProgress() as stages:
         done = propagate(
             arguments.pool,
             arguments.labelled,

@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--histogram-dtype", choices=("float16", "float32"), default="float16", help="of the column")
     parser.add_argument("--maps", action="store_true", help="also write heatmaps and label maps as PNG")
+    parser.add_argument(
+        "--tags",
+        choices=("label", "none"),
+        default="label",
+        help="which classes are in a picture, for activation maps: the pool's column label, or nothing known",
+    )
     parser.add_argument("--score-size", choices=("input", "image"), default="input", help="resolution of the measures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:I")
     parser.add_argument("--batch-size", type=positive, default=1, metavar="B", help="images a model call")
@@ -78,6 +84,7 @@ def run(arguments: argparse.Namespace) -> Result:
             arguments.pool,
             arguments.out,
             maps=arguments.maps,
+            tags=arguments.tags,
             shard=arguments.shard,
             overwrite=arguments.overwrite,
             progress=progress.update,

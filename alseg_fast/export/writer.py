@@ -79,6 +79,7 @@ def to_onnx(
     channel_order: str = "rgb",
     resize: str = "stretch",
     activation: str = "softmax",
+    background: float | None = None,
     opset: int = 18,
     max_mask_bytes: int = MAX_MASK_BYTES,
 ) -> Export:
@@ -106,8 +107,8 @@ def to_onnx(
         training: names of submodules to run in training mode: those that call a dropout in that mode only, as in
             ``dropout_p=self.p if self.training else 0``. None: such a module is an error that names them; []: their
             dropout stays off. ``nn.MultiheadAttention`` needs no mention.
-        classes, mean, std, scale, channel_order, resize, activation: written into the file as ``alseg.*`` metadata,
-            see `alseg_fast.runtimes.options.ModelOptions`; "grey" makes it one channel.
+        classes, mean, std, scale, channel_order, resize, activation, background: written into the file as ``alseg.*``
+            metadata, see `alseg_fast.runtimes.options.ModelOptions`; "grey" makes it one channel.
         opset: 18, 19 or 20.
         max_mask_bytes: limit of the masks, which are stored eight passes to a byte.
     Returns: what was written. Without passes and flips the output is (N, C, h, w), else (N, T, C, h, w).
@@ -129,7 +130,10 @@ def to_onnx(
             "channel_order": channel_order,
             "resize": resize,
             "activation": activation,
+            "background": background,
             "output": "logits",
+            # A map of 3 classes at 3 x 3 cells could be read either way; of five axes the order is known.
+            "output_layout": "NCHW" if mc_passes == 1 and not names else None,
         }
     )
     check_module(module)

@@ -10,7 +10,7 @@ from ..checks import check_choice, check_size, check_subset, check_threads
 from ..errors import RangeError, ShapeError
 from ..kernels.uncertainty import uncertainty as _op
 from ..kernels.uncertainty.common import Request
-from ..types import ACTIVATIONS, MEASURES, REDUCTIONS, Uncertainty
+from ..types import ACTIVATIONS, CAM_BACKGROUND, MEASURES, REDUCTIONS, Uncertainty
 from .cam import cam_scores
 from .simd import apply_simd_level
 from .uncertainty_inputs import take_box, take_scores, take_segments, take_valid
@@ -38,7 +38,7 @@ def uncertainty(
     segments: Any = None,
     n_segments: int | None = None,
     image_labels: Any = None,
-    background: float = 0.45,
+    background: float = CAM_BACKGROUND,
     nan_policy: Literal["raise", "mark"] = "raise",
     num_threads: int | None = None,
     out: Uncertainty | None = None,
@@ -70,8 +70,8 @@ def uncertainty(
         activation: "softmax" | "sigmoid" (independent channels; measures are the mean of the channels' binary
             measures, a choice of this package) | "probabilities" (scores in 0..1, divided by their sum over
             classes) | "cam" (class activation maps: negative values are 0, each map is divided by its largest
-            value at [h, w], multiplied by its image label, and joined by a background score as label 0; then as
-            "probabilities"; Zhou et al. (2016), validation and background as in CoSA's released code, which
+            value at [h, w] inside `box`, multiplied by its image label, and joined by a background score as label 0;
+            then as "probabilities"; Zhou et al. (2016), validation and background as in CoSA's released code, which
             divides by the largest value + 1e-5). With C = 1, sigmoid and probabilities are a two-class problem:
             label 1 where p >= 1/2.
         temperature: logits are divided by it; softmax and sigmoid only (Guo et al., 2017).
@@ -113,8 +113,10 @@ def uncertainty(
     name = "uncertainty"
     scores = take_scores(name, logits)
     activation = check_choice(name, "activation", activation, ACTIVATIONS)
+    extent = tuple(scores.array.shape[3:])
+    part = take_box(name, box, extent, align_corners)
     if activation == "cam":
-        scores = cam_scores(name, scores, image_labels, background)
+        scores = cam_scores(name, scores, image_labels, background, part)
     elif image_labels is not None:
         raise RangeError(f"{name}: image_labels must be None with activation={activation!r}. It belongs to 'cam'.")
     n, n_passes, n_classes = scores.array.shape[:3]
@@ -123,7 +125,6 @@ def uncertainty(
     check_choice(name, "nan_policy", nan_policy, ("raise", "mark"))
     chosen = check_subset(name, "measures", measures, MEASURES)
     reductions = check_subset(name, "reduce", reduce, REDUCTIONS)
-    extent = tuple(scores.array.shape[3:])
     shape = extent if size is None else check_size(name, "size", size)
     mask = None if valid is None else take_valid(name, valid, scores, n, shape)
     ids, count = None, 0
@@ -136,7 +137,7 @@ def uncertainty(
         measures=chosen,
         activation="probabilities" if activation == "cam" else activation,
         align_corners=bool(align_corners),
-        box=take_box(name, box, extent, align_corners),
+        box=part,
         maps=bool(maps),
         labels=bool(maps if labels is None else labels),
         class_stats=bool(class_stats),

@@ -29,6 +29,8 @@ class ModelOptions:
         mean, std: three numbers, or one for all channels; in the units of ``p * scale``.
         scale: factor applied to 0..255 pixels.
         input_size: (h, w) in pixels, or one side, for models of dynamic size.
+        activation: what the scores are; "cam": class activation maps, to which the background is added as label 0.
+        background: score of the background beside activation maps divided by their largest value, in (0, 1).
         output: name of the graph output that holds the scores.
     """
 
@@ -38,11 +40,12 @@ class ModelOptions:
     scale: float | None = None
     channel_order: Literal["rgb", "bgr", "grey"] | None = None
     resize: Literal["stretch", "letterbox", "short-side"] | None = None
-    activation: Literal["softmax", "sigmoid", "probabilities"] | None = None
+    activation: Literal["softmax", "sigmoid", "probabilities", "cam"] | None = None
     output: str | None = None
     input_size: tuple[int, int] | int | None = None
     input_layout: Literal["NCHW", "NHWC"] | None = None
     output_layout: Literal["NCHW", "NHWC"] | None = None
+    background: float | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> ModelOptions:
@@ -208,6 +211,12 @@ def _positive(value: Any) -> float:
     return number
 
 
+def _open_share(value: Any) -> float:
+    if not 0 < (number := _number(value)) < 1:
+        raise ValueError
+    return number
+
+
 def _three(number: Callable[[Any], float]) -> Callable[[Any], tuple[float, ...]]:
     def parse(value: Any) -> tuple[float, ...]:
         values = value if isinstance(value, list | tuple) else [value]
@@ -250,11 +259,12 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "scale": _positive,
     "channel_order": _choice("rgb", "bgr", "grey"),
     "resize": _choice("stretch", "letterbox", "short-side"),
-    "activation": _choice("softmax", "sigmoid", "probabilities"),
+    "activation": _choice("softmax", "sigmoid", "probabilities", "cam"),
     "output": _output_name,
     "input_size": _size,
     "input_layout": _choice("NCHW", "NHWC"),
     "output_layout": _choice("NCHW", "NHWC"),
+    "background": _open_share,
 }
 _REQUIREMENT = {
     "classes": "a list of printable class names or their number",
@@ -263,9 +273,10 @@ _REQUIREMENT = {
     "scale": "a number above 0 (1/255 is one)",
     "channel_order": "rgb, bgr or grey",
     "resize": "stretch, letterbox or short-side",
-    "activation": "softmax, sigmoid or probabilities",
+    "activation": "softmax, sigmoid, probabilities or cam",
     "output": "the name of a graph output",
     "input_size": f"one side or (h, w) in pixels, 1..{MAX_SIDE}",
     "input_layout": "NCHW or NHWC",
     "output_layout": "NCHW or NHWC",
+    "background": "a number above 0 and below 1",
 }

@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..types import CAM_BACKGROUND
 from .layout import LAYOUT_AXES, Dim, input_layout, show_shape
 from .onnx_file import OnnxFile
 from .options import Stated, show
@@ -174,7 +175,7 @@ def _class_names(path: str, name: str, n_classes: int, stated: Stated) -> tuple[
 def _pixel_facts(
     path: str, image: InputSpec, n_classes: int, stated: Stated
 ) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
-    """Values of scale, mean, std, channel_order, resize, activation; their sources; which were assumed."""
+    """Values of scale, mean, std, channel_order, resize, activation, background; their sources; which were assumed."""
     defaults = dict(_DEFAULTS)
     if image.dtype == "uint8":
         defaults |= _RAW_PIXELS
@@ -201,7 +202,26 @@ def _pixel_facts(
             f"model {path}: resize short-side needs a graph of dynamic size, this one takes "
             f"{show(image.size)}; say stretch or letterbox"
         )
+    values["background"], sources["background"] = _background(path, values["activation"], stated)
     return values, sources, tuple(assumed)
+
+
+def _background(path: str, activation: str, stated: Stated) -> tuple[float | None, str]:
+    """The background score of a model of activation maps, None of any other; and its source."""
+    said = stated.get("background")
+    if activation == "cam":
+        if "background" in (stated.get("classes") if isinstance(stated.get("classes"), tuple) else ()):
+            raise ModelError(
+                f"model {path}: activation maps have no class background, it is added as label 0; leave it out of "
+                "classes"
+            )
+        return (CAM_BACKGROUND, "default") if said is None else (said, stated.source("background"))
+    if said is not None and stated.source("background").startswith("option"):
+        raise ModelError(
+            f"model {path}: only activation maps are given a background score, its activation is {activation}; leave "
+            "background out, or say --activation cam"
+        )
+    return None, "default"
 
 
 def _grey(path: str, values: Mapping[str, Any], stated: Stated) -> str:

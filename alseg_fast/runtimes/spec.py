@@ -42,6 +42,9 @@ class ModelSpec:
         output_layout: "NCHW", "NHWC", or "NTCHW" when the graph itself gives T passes.
         n_passes: T, 1 unless the layout is NTCHW.
         output_size: size of the scores for an image of `input_size`.
+        activation: "softmax", "sigmoid", "probabilities", or "cam": class activation maps, beside which the background
+            is label 0.
+        background: score of the background beside the maps of "cam"; None of other models.
         channel_order: "rgb", "bgr", or "grey" (fill the input as rgb; the runner makes the luma).
         sources: field -> "graph" | "metadata" | "sidecar" | "option" | "default", with what it overrode.
         warnings: what was assumed or looks wrong, a sentence each.
@@ -72,6 +75,7 @@ class ModelSpec:
     channel_order: str
     resize: str
     activation: str
+    background: float | None
     sources: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -96,7 +100,9 @@ class ModelSpec:
     def identity(self) -> dict[str, Any]:
         """The facts that decide the scores: two runs with equal identity may share their rows."""
         everything = self.to_json()
-        return {key: everything[key] for key in _IDENTITY}
+        facts = {key: everything[key] for key in _IDENTITY}
+        # Models without a background of their own say what they said before there were any with one.
+        return facts if self.background is None else {**facts, "background": self.background}
 
     def describe(self) -> str:
         """The text of `alseg inspect MODEL`: field, value and source in columns, warnings after them."""
@@ -135,6 +141,7 @@ class ModelSpec:
             ("channel order", "channel_order", self.channel_order),
             ("resize", "resize", self.resize),
             ("activation", "activation", self.activation),
+            *([] if self.background is None else [("background", "background", f"{show(self.background)}, label 0")]),
         ]
 
 

@@ -63,7 +63,7 @@ def locked(root: Path) -> Iterator[None]:
         except BlockingIOError as exc:
             raise RunError(f"another process is writing to {root}; wait for it or choose another --out") from exc
         except OSError as exc:  # file systems without locks
-            log.info("no lock on %s (%s): do not start two propagations there at once", root, exc.strerror)
+            log.info("no lock on %s (%s): do not start two commands there at once", root, exc.strerror)
         yield
     finally:
         os.close(handle)

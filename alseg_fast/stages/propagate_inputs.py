@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import PoolError, RunError, UsageError
+from .image_tags import is_list, split_labels
 from .pool import Pool, open_pool
 from .readers.uris import resolve
 
@@ -99,27 +100,16 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 def _tags(label: pa.Array, ids: pa.Array, multi_label: bool, where: str) -> tuple[NDArray[np.int64], pa.Array]:
     """(row, tag) of every pair of an image and a class."""
-    if pa.types.is_dictionary(label.type):
-        label = label.cast(label.type.value_type)
-    if pa.types.is_list(label.type) or pa.types.is_large_list(label.type) or pa.types.is_fixed_size_list(label.type):
-        if not multi_label:
-            raise PoolError(f"{where}: label holds lists of classes; add --multi-label, or give one class an image")
-        parents = np.asarray(pc.list_parent_indices(label), np.int64)
-        tags = pc.list_flatten(label).cast(pa.string())
-    elif multi_label:
-        lists = pc.split_pattern(label.cast(pa.string()), ",")
-        parents = np.asarray(pc.list_parent_indices(lists), np.int64)
-        tags = pc.list_flatten(lists)
-    else:
-        if label.null_count:
-            first = ids[pc.index(pc.is_null(label), True).as_py()].as_py()
-            raise PoolError(
-                f"{where}: {label.null_count:,} images have no label, the first is {first}; every image needs its class"
-            )
-        return np.arange(len(label)), label.cast(pa.string())
-    tags = pc.utf8_trim_whitespace(tags)
-    known = np.asarray(pc.fill_null(pc.not_equal(tags, ""), False))
-    return parents[known], tags.filter(pa.array(known))
+    if multi_label:
+        return split_labels(label)
+    if is_list(label.type):
+        raise PoolError(f"{where}: label holds lists of classes; add --multi-label, or give one class an image")
+    if label.null_count:
+        first = ids[pc.index(pc.is_null(label), True).as_py()].as_py()
+        raise PoolError(
+            f"{where}: {label.null_count:,} images have no label, the first is {first}; every image needs its class"
+        )
+    return np.arange(len(label)), label.cast(pa.string())
 
 
 def _rows_by_tag(parents: NDArray[np.int64], tags: pa.Array) -> dict[str, NDArray[np.int64]]:

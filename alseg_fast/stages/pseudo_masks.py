@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,24 @@ class PseudoMask:
     reliability: float | None
     named_share: float
 
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {"masks": encode_palette_png(self.mask)}
+
+    @property
+    def facts(self) -> dict[str, float | None]:
+        return {"reliability": self.reliability, "named_share": self.named_share}
+
+
+class Activated(Protocol):
+    """What a `ModelSpec` says of the scores."""
+
+    @property
+    def activation(self) -> str: ...
+
+    @property
+    def n_classes(self) -> int: ...
+
 
 def is_binary(spec: ModelSpec) -> bool:
     return spec.n_classes <= 2
@@ -45,6 +63,8 @@ def is_binary(spec: ModelSpec) -> bool:
 
 def check_model(spec: ModelSpec) -> None:
     """Raises: ModelError: this model's classes cannot be written as a mask."""
+    if spec.activation == "cam":
+        raise ModelError(f"model {spec.path} gives activation maps; make masks of them with alseg pseudo-label")
     if spec.n_classes > IGNORE:
         raise ModelError(f"model {spec.path} has {spec.n_classes} classes, a palette mask holds {IGNORE}; use another")
 
@@ -56,7 +76,7 @@ class Probabilities:
         num_threads: of one call.
     """
 
-    def __init__(self, spec: ModelSpec, num_threads: int = 1) -> None:
+    def __init__(self, spec: Activated, num_threads: int = 1) -> None:
         self._spec, self._num_threads = spec, num_threads
         self._kept: dict[Any, Any] = {}
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import DataError
 from ..ops import uncertainty
+from ..ops.cam import cam_probabilities
 from ..runtimes.spec import ModelSpec
 from ..types import Uncertainty
 from .prepare import Placement
@@ -26,13 +27,16 @@ _REGION_ROOM = 256
 
 
 def label_names(spec: ModelSpec) -> tuple[str, ...]:
-    """Names of the arg-max ids. A one-channel model tells its class from what is not it."""
+    """Names of the arg-max ids. Beside activation maps the background is label 0; a one-channel model of another kind
+    tells its class from what is not it."""
+    if spec.activation == "cam":
+        return ("background", *spec.classes)
     return spec.classes if spec.n_classes > 1 else (f"not {spec.classes[0]}", spec.classes[0])
 
 
 def measure_range(measure: str, spec: ModelSpec) -> tuple[float, float]:
     """Lowest and highest value a measure can take for this model; heatmaps are scaled by it."""
-    ways = spec.n_classes if spec.n_classes > 1 and spec.activation != "sigmoid" else 2
+    ways = 2 if spec.activation == "sigmoid" else len(label_names(spec))
     doubt = 1.0 - 1.0 / ways
     if measure in ("entropy", "expected_entropy", "mutual_information"):
         return 0.0, math.log(ways)
@@ -83,6 +87,7 @@ class Reducer:
         *,
         maps: bool,
         regions: PictureRegions | None = None,
+        about: Any = None,
     ) -> ScoredImage:
         """Score one image.
 
@@ -92,10 +97,17 @@ class Reducer:
             image_size: (height, width) of the picture.
             maps: also make heatmaps and the label map.
             regions: also pool over these.
+            about: [C] which classes are present, for a model of activation maps; None: all may be.
         Raises: DataError: the logits hold NaN or inf, or are no probabilities where the model states so.
         """
         size = image_size if self._score_size == "image" else (placement.height, placement.width)
         box = placement.box((logits.shape[-2], logits.shape[-1]))
+        activation = self._spec.activation
+        if activation == "cam":
+            present = None if about is None else like(np.asarray(about)[None], logits)
+            assert self._spec.background is not None
+            logits = cam_probabilities(logits, present, self._spec.background, box=box)
+            activation = "probabilities"
         ids = None if regions is None else at_size(regions.segments, size)
         # Room for more regions than there are, so that pictures with other counts use the same memory.
         room = None if regions is None else -(-regions.count // _REGION_ROOM) * _REGION_ROOM
@@ -109,7 +121,7 @@ class Reducer:
             labels=regions is not None,
             top_fraction=self._top_fraction,
             class_stats=True,
-            activation=self._spec.activation,
+            activation=activation,
             box=box,
             segments=None if ids is None else like(ids, logits),
             n_segments=room,
@@ -130,7 +142,7 @@ class Reducer:
                 high = measure_range(measure, self._spec)[1]
                 heat = np.clip(to_host([u.maps[measure]])[0][0] * np.float32(255.0 / high), 0, 255)
                 scored.maps[measure] = np.rint(heat).astype(np.uint8)
-            scored.maps[LABELS] = self._label_map(logits, box, image_size)
+            scored.maps[LABELS] = self._label_map(logits, activation, box, image_size)
         if regions is not None and ids is not None:
             names = [name for name in u.segments if name.endswith("_mean")] + ["class_fraction"]
             *pooled, labels = (a[0] for a in (*to_host([u.segments[n] for n in names]), *to_host([u.labels])))
@@ -138,17 +150,17 @@ class Reducer:
             scored.regions = region_columns(regions, columns, self._measures, ids, labels, image_size)
             if regions.colors is not None:
                 scores = to_host([logits])[0][0]
-                scored.regions |= crf_columns(regions, scores, ids, self._spec.activation, box)
+                scored.regions |= crf_columns(regions, scores, ids, activation, box)
         return scored
 
-    def _label_map(self, logits: Any, box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
+    def _label_map(self, logits: Any, activation: str, box: Any, image_size: tuple[int, int]) -> NDArray[Any]:
         u = uncertainty(
             logits,
             image_size,
             measures=(),
             maps=False,
             labels=True,
-            activation=self._spec.activation,
+            activation=activation,
             box=box,
             num_threads=self._num_threads,
         )

@@ -85,7 +85,8 @@ def test_everything_stated_gives_no_warning(tmp_path: Path) -> None:
         "scale": 1 / 255,
         "channel_order": "bgr",
         "resize": "letterbox",
-        "activation": "softmax",
+        "activation": "cam",
+        "background": 0.3,
         "output": "scores",
         "input_size": [32, 64],
         "input_layout": "NCHW",
@@ -151,7 +152,8 @@ def test_loose_values_are_read() -> None:
         ("scale", True, "a number above 0 (1/255 is one)"),
         ("channel_order", "hsv", "rgb, bgr or grey"),
         ("resize", "crop", "stretch, letterbox or short-side"),
-        ("activation", "relu", "softmax, sigmoid or probabilities"),
+        ("activation", "relu", "softmax, sigmoid, probabilities or cam"),
+        ("background", 1, "a number above 0 and below 1"),
         ("output", "", "the name of a graph output"),
         ("input_size", "12x", "one side or (h, w) in pixels, 1..65536"),
         ("input_size", [1, 2, 3], "one side or (h, w) in pixels, 1..65536"),
@@ -323,6 +325,25 @@ def test_json_round_trip_and_identity(tmp_path: Path) -> None:
         ModelSpec.from_json({k: v for k, v in spec.to_json().items() if k != "activation"})
     with pytest.raises(ModelError, match="model description has an unknown field 'zoom'"):
         ModelSpec.from_json(spec.to_json() | {"zoom": 2})
+
+
+def test_activation_maps_have_a_background_and_other_models_none(tmp_path: Path) -> None:
+    plain = spec_of(tmp_path)
+    assert plain.background is None
+    assert "background" not in plain.identity()
+    assert "background" not in plain.describe()
+    cam = spec_of(tmp_path, metadata={"alseg.activation": "cam"})
+    assert (cam.background, cam.sources["background"]) == (0.45, "default")
+    other = spec_of(tmp_path, ModelOptions(background=0.2), metadata={"alseg.activation": "cam"})
+    assert (other.background, other.sources["background"]) == (0.2, "option")
+    assert other.identity() != cam.identity()
+    assert "background     0.2, label 0" in other.describe()
+    one = spec_of(tmp_path, ModelOptions(activation="cam", input_size=32), scores=np.zeros((1, 1, 8, 8), np.float32))
+    assert (one.n_classes, one.background) == (1, 0.45)
+    with pytest.raises(ModelError, match="only activation maps are given a background score, its activation is soft"):
+        spec_of(tmp_path, ModelOptions(background=0.2))
+    with pytest.raises(ModelError, match="activation maps have no class background, it is added as label 0"):
+        spec_of(tmp_path, ModelOptions(activation="cam", classes=("background", "a", "b", "c")))
 
 
 def test_description_has_aligned_columns_and_warnings_last(tmp_path: Path) -> None:

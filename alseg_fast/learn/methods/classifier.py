@@ -1,0 +1,138 @@
+"""Image tags only: the classifier whose activation maps everything else starts from."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from ..data.batch import Batch
+from ..data.batches import Batches
+from ..data.dataset import Dataset
+from ..data.transforms import View
+from ..losses.equivariance import equivariance_loss, transformed_pair
+from ..maps.hide_and_seek import CELL_SIZES, hide_and_seek
+from ..networks.build import WeakNetwork
+from ..networks.outputs import NetworkOutputs
+from ..training.config import Settings
+from ..training.evaluate import evaluate_cams
+from ..training.job import Job, Outcome
+from ..training.method import Losses
+from .figures import cam_figures
+from .one_network import OneNetwork, add_up
+from .tag_losses import tag_parts
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class HideOptions(Settings):
+    """Hide-and-Seek in training; the defaults are the authors', for pictures of 224x224.
+
+    Attributes:
+        sizes: sides of grid cells to draw from, in pixels; 0 hides nothing.
+        probability: of a cell being hidden.
+    """
+
+    use: bool = False
+    sizes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_tuple), Field(min_length=1)] = CELL_SIZES
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class ClassifierOptions(Settings):
+    """What the classifier's stage can do.
+
+    Attributes:
+        tag_weight, aux_tag_weight: of the tag loss, and of the auxiliary classifier's (CoSA: 1 and 1).
+        equivariance_weight: of SEAM's loss (published: 1); 0 leaves its second forward pass out.
+        equivariance_scale: the rescaling of SEAM's second view (published: 0.3).
+        head_lr_factor: learning rate of the heads relative to the encoder's.
+        cam_threshold: on normalised maps, for the mask quality that is reported on the way.
+        strong: learn from the strongly augmented view.
+        hide: Hide-and-Seek.
+    """
+
+    tag_weight: Annotated[float, Field(ge=0)] = 1.0
+    aux_tag_weight: Annotated[float, Field(ge=0)] = 1.0
+    equivariance_weight: Annotated[float, Field(ge=0)] = 0.0
+    equivariance_scale: Annotated[float, Field(gt=0)] = 0.3
+    head_lr_factor: Annotated[float, Field(gt=0)] = 1.0
+    cam_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    strong: bool = False
+    hide: HideOptions = HideOptions()
+
+
+class Classifier(OneNetwork):
+    """Tag loss, auxiliary tag loss and, on request, equivariance.
+
+    Args:
+        network: with a tag head.
+        single_tag: exactly one tag an image.
+        view: the deterministic form of pictures at evaluation.
+        options: see `ClassifierOptions`.
+    """
+
+    def __init__(self, network: WeakNetwork, *, single_tag: bool, view: View, options: ClassifierOptions) -> None:
+        super().__init__(network, head_lr_factor=options.head_lr_factor)
+        self.single_tag, self.view, self.options = single_tag, view, options
+
+    def losses(self, batch: Batch, step: int) -> Losses:
+        images = batch.strong if self.options.strong else batch.images
+        return add_up(self.parts(self.network(images, batch.tags), images, batch))
+
+    def parts(self, outputs: NetworkOutputs, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The weighted losses of outputs that the network gave for `images`."""
+        options = self.options
+        parts = tag_parts(
+            outputs,
+            batch,
+            single_tag=self.single_tag,
+            weight=options.tag_weight,
+            aux_weight=options.aux_tag_weight,
+        )
+        if options.equivariance_weight > 0:
+            _, small = transformed_pair(images, scale=options.equivariance_scale)
+            loss = equivariance_loss(outputs.cams, self.network(small, batch.tags).cams, batch.tags)
+            parts["equivariance"] = options.equivariance_weight * loss
+        return parts
+
+    def evaluate(self, data: Dataset) -> dict[str, float]:
+        figures = evaluate_cams(self.network, data, self.view, threshold=self.options.cam_threshold)
+        return {**figures, "score": figures["tag_accuracy"]}
+
+
+class Options(ClassifierOptions):
+    """The classifier alone: nothing beyond its own options."""
+
+
+def run(job: Job, options: Options) -> Outcome:
+    """Train a classifier on the tags of all training images; exports it with its activation maps as scores."""
+    network = train_classifier(job, options)
+    job.export(network, head="cam")
+    return Outcome(cam_figures(job, network, threshold=options.cam_threshold))
+
+
+def train_classifier(job: Job, options: ClassifierOptions, *, dataset: Dataset | None = None, **changes: Any) -> WeakNetwork:
+    """The stage "classifier" of every recipe that begins with one: a network without decoder, trained on tags.
+
+    Args:
+        dataset: the training images if not given; masks are not read.
+        changes: keywords of `build_network` that win over the config.
+    """
+    data = job.data.train if dataset is None else dataset
+    data = data.with_labels(())
+    network = job.build_network(decoder="none", **changes)
+    method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options)
+    job.train("classifier", method, classifier_batches(job, data, options))
+    return network
+
+
+def classifier_batches(job: Job, data: Dataset, options: ClassifierOptions) -> Batches:
+    """Batches of the stage "classifier", with hidden cells and a strong view where the options have them."""
+    changes: dict[str, Any] = {"strong": options.strong}
+    if options.hide.use:
+        changes["hide"] = partial(hide_and_seek, sizes=options.hide.sizes, probability=options.hide.probability)
+    return job.make_batches(data, "classifier", **changes)

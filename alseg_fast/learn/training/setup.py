@@ -1,0 +1,127 @@
+"""From the config's `data` to the images a training learns from, and what it may see of their labels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from ... import atomic
+from ...errors import UsageError
+from ..data.annotation_cost import annotation_seconds
+from ..data.dataset import Dataset, Sample
+from ..data.pictures import read_mask
+from ..data.readers import read_dataset
+from ..data.splits import draw_labelled, hold_out
+from ..data.tag_choice import keep_tags
+from ..data.weak_labels import weak_labels
+from .config import DataConfig, WeakConfig
+from .job import Data
+
+
+def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
+    """Read the data set, split it, choose the labelled images, and draw weak labels where they are asked for.
+
+    Args:
+        config: see `DataConfig`.
+        seed: of the hold-out, the choice of labelled images, and the weak labels.
+        out: the training's directory; weak labels are written to OUT/weak.
+    Raises:
+        UsageError: a split or an image id that the data set does not have.
+        DataError, PoolError: the data set cannot be read.
+    """
+    dataset = read_dataset(config.dataset, config.root, **config.options)
+    if config.tags is not None:
+        dataset = keep_tags(dataset, config.tags if isinstance(config.tags, int) else list(config.tags))
+    train = _split(dataset, config.train_split, "train_split")
+    test = None if config.test_split is None else _split(dataset, config.test_split, "test_split")
+    validation: Dataset | None = None
+    if isinstance(config.validation, str):
+        validation = _split(dataset, config.validation.removeprefix("split:"), "validation")
+    elif config.validation is not None:
+        train, validation = hold_out(train, config.validation, seed, keep_groups=config.keep_groups)
+    labelled = choose_labelled(train, config.labelled, seed)
+    seen = train.with_labels(labelled)
+    seconds = None
+    if config.weak is not None:
+        seen, seconds = with_weak_labels(seen, config.weak, seed, out / "weak")
+    return Data(seen, train, validation, test, labelled, seconds)
+
+
+def data_digest(data: Data) -> str:
+    """SHA-256 (hex) of which images there are, in which part, with which tags and whose masks; not of their pixels."""
+    rows = {
+        name: [[s.image_id, list(s.tags), s.mask is not None] for s in part.samples]
+        for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        if part is not None
+    }
+    rows["names"] = [[*data.train.classes], [*data.train.tag_names]]
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def choose_labelled(train: Dataset, wanted: int | str, seed: int) -> tuple[str, ...]:
+    """Ids of the images whose masks the learner sees, as `DataConfig.labelled` says, in the data set's order."""
+    masked = replace(train, samples=tuple(s for s in train.samples if s.mask is not None))
+    if wanted == "all":
+        return tuple(s.image_id for s in masked.samples)
+    if isinstance(wanted, int):
+        if wanted > len(masked):
+            raise UsageError(f"data.labelled must be at most the {len(masked)} images with a mask; got {wanted}")
+        chosen = set(draw_labelled(masked, n=wanted, seed=seed)) if wanted else set()
+    elif wanted.startswith("per-class:"):
+        chosen = set(draw_labelled(masked, per_class=int(wanted.removeprefix("per-class:")), seed=seed))
+    else:
+        chosen = _ids_in(Path(wanted.removeprefix("file:")))
+        unknown = sorted(chosen - {s.image_id for s in masked.samples})
+        if unknown:
+            raise UsageError(
+                f"data.labelled: {unknown[0]!r} of {wanted.removeprefix('file:')} is no training image with a mask"
+                f" ({len(unknown)} such ids); correct the file"
+            )
+    return tuple(s.image_id for s in masked.samples if s.image_id in chosen)
+
+
+def with_weak_labels(train: Dataset, weak: WeakConfig, seed: int, directory: Path) -> tuple[Dataset, float]:
+    """`train` with weak labels in place of its masks, and the seconds an annotator would have needed for them.
+
+    The labels of an image depend on seed and image id alone, and are written once.
+    """
+    atomic.make_directory(directory)
+    samples: list[Sample] = []
+    seconds = 0.0
+    for sample in train.samples:
+        if sample.mask is None:
+            samples.append(sample)
+            continue
+        digest = hashlib.sha256(f"{seed}\0{sample.image_id}".encode()).digest()
+        mask = read_mask(train, sample)
+        path = directory / f"{digest.hex()[:24]}.png"
+        if not path.exists():
+            drawn = weak_labels(mask, weak.kind, seed=int.from_bytes(digest[:7], "big"), **weak.options)
+            file = io.BytesIO()
+            Image.fromarray(drawn).save(file, "PNG")
+            atomic.write_atomic(path, file.getvalue())
+        seconds += annotation_seconds(weak.kind, mask, **weak.options)
+        samples.append(replace(sample, mask=path, ids=True))
+    return replace(train, samples=tuple(samples)), seconds
+
+
+def _split(dataset: Dataset, name: str, key: str) -> Dataset:
+    part = dataset.split(name)
+    if not len(part):
+        known = ", ".join(sorted({s.split for s in dataset.samples})) or "none"
+        raise UsageError(f"data.{key}: the data set {dataset.name} has no image of the split {name!r}; it has {known}")
+    return part
+
+
+def _ids_in(path: Path) -> set[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        text = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"data.labelled: cannot read {path}: {text}; check the path") from error
+    return {line.strip() for line in lines if line.strip()}

@@ -46,10 +46,11 @@ from .stages.pseudo_label_files import (
     write_manifest,
 )
 from .stages.pseudo_labels import MASKS, WEIGHTS, About, CrfTerms, HistogramMaker, LabelMaker, LabelRule
-from .stages.pseudo_threshold import METHODS, HistogramParts, read_result, write_result
+from .stages.pseudo_threshold import HistogramParts, read_result, write_result
 from .stages.readers.uris import is_remote
 from .stages.run_identity import json_bytes
 from .stages.run_layout import png_path
+from .types import LABEL_THRESHOLDS
 from .worker import Picture
 
 __all__ = ["PseudoLabels", "pseudo_label"]
@@ -236,10 +237,10 @@ def _check_request(
 ) -> _Request:
     name = "pseudo_label"
     if isinstance(threshold, str):
-        check_choice(name, "threshold", threshold, METHODS)
+        check_choice(name, "threshold", threshold, LABEL_THRESHOLDS)
     elif isinstance(threshold, bool) or not 0 < threshold < 1:
         raise UsageError(
-            f"{name}: threshold must be {', '.join(METHODS)} or a number in (0, 1); got {threshold!r}. 0.45 is usual."
+            f"{name}: threshold must be {', '.join(LABEL_THRESHOLDS)} or a number in (0, 1); got {threshold!r}. 0.45 is usual."
         )
     if band is not None:
         try:

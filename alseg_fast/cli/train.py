@@ -10,6 +10,7 @@ from ..errors import UsageError
 from .output import Result, columns
 from .train_progress import TrainProgress
 
+_FIRST = ("miou", "dice", "class_dice", "pixel_accuracy", "tag_accuracy")  # columns
 _EXTRA = "alseg train needs {}, which is not installed; run pip install 'alseg-fast[train]'"
 
 
@@ -64,6 +65,10 @@ def _lines(result: Mapping[str, Any], out: str) -> Iterable[str]:
     if result["figures"]:
         yield columns(figure_rows(result["figures"]))
         yield ""
+        classes = class_rows(result["figures"])
+        if classes:
+            yield columns(classes)
+            yield ""
     for name, stage in result["stages"].items():
         best = "" if stage["best_step"] is None else f", best at step {stage['best_step']:,}"
         yield f"{name}: {stage['steps']:,} steps in {stage['seconds']:.1f} s{best}"
@@ -74,9 +79,28 @@ def _lines(result: Mapping[str, Any], out: str) -> Iterable[str]:
 
 
 def figure_rows(figures: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
-    """A line a prediction, a column a figure; what a prediction does not have is a dash."""
-    keys = list(dict.fromkeys(key for values in figures.values() for key in values))
+    """A line a prediction, a column a figure, without those of single classes; what is not there is a dash."""
+    found = {key for values in figures.values() for key in values if "/" not in key}
+    in_order = dict.fromkeys(key for values in figures.values() for key in values if key in found)
+    keys = [key for key in _FIRST if key in found] + [key for key in in_order if key not in _FIRST]
     rows = [("", *keys)]
-    for name, values in figures.items():
-        rows.append((name, *(f"{values[key]:.4f}" if key in values else "-" for key in keys)))
+    for number, (name, values) in enumerate(figures.items(), 1):
+        rows.append((f"{number}. {name}", *(_number(values, key) for key in keys)))
     return rows
+
+
+def class_rows(figures: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """A line a class ("iou/road"), a column a prediction by its number; none where there are no such figures."""
+    keys = list(dict.fromkeys(key for values in figures.values() for key in values if "/" in key))
+    numbers = [i for i, values in enumerate(figures.values(), 1) if any("/" in key for key in values)]
+    if not keys:
+        return []
+    rows = [("", *(f"{i}." for i in numbers))]
+    predictions = list(figures.values())
+    for key in keys:
+        rows.append((key.replace("/", " "), *(_number(predictions[i - 1], key) for i in numbers)))
+    return rows
+
+
+def _number(values: Mapping[str, float], key: str) -> str:
+    return f"{values[key]:.4f}" if key in values else "-"

@@ -50,7 +50,9 @@ class TrainProgress:
             self._say(f"{done:,} of {self._steps:,} steps ({share:.0f} %), {speed:.2f} steps/s{losses_text}")
 
     def figures(self, stage: str, done: int, figures: Mapping[str, float], best: bool) -> None:
-        self._say(f"step {done:,}: {_numbers(figures)}{' (best so far)' if best else ''}")
+        # Those of single classes and of thresholds that nobody knows are in metrics.jsonl.
+        shown = {key: value for key, value in figures.items() if "/" not in key and not key.startswith("oracle_")}
+        self._say(f"step {done:,}: {_numbers(shown)}{' (best so far)' if best else ''}")
 
     def finish(self, stage: str, done: int, why: str) -> None:
         self.close()

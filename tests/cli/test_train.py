@@ -57,11 +57,12 @@ def test_table_files_and_progress(alseg, config, tmp_path):
     status, out, err = alseg("train", config, "--out", tmp_path / "out", "--set", "options.export=true")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0].split() == ["accuracy", "miou"]
-    assert re.fullmatch(r"segmentation +0\.\d{4} +-", lines[1])
-    assert re.fullmatch(r"segmentation, true tags  0\.\d{4}    0\.5000", lines[2])
-    assert lines[4].startswith("main: 4 steps in ")
-    assert lines[5].endswith(f"on cpu -> {tmp_path}/out/network.onnx, {tmp_path}/out/cam.onnx")
+    assert lines[0].split() == ["miou", "accuracy"]
+    assert re.fullmatch(r"1\. segmentation +- +0\.\d{4}", lines[1])
+    assert re.fullmatch(r"2\. segmentation, true tags  0\.5000  0\.\d{4}", lines[2])
+    assert [line.split() for line in lines[4:6]] == [["2."], ["iou", "gland", "0.2500"]]
+    assert lines[7].startswith("main: 4 steps in ")
+    assert lines[8].endswith(f"on cpu -> {tmp_path}/out/network.onnx, {tmp_path}/out/cam.onnx")
     assert "alseg: train: main: step 2: score 0." in err
     assert "alseg: train: main: 4 steps done" in err
 

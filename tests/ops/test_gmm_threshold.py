@@ -59,7 +59,9 @@ def test_the_released_start_stops_where_it_began_and_ours_does_not():
 @pytest.mark.parametrize("bins", [32, 64, 256, 1024, 4096])
 def test_bins_hardly_matter(bins):
     exact = alseg.gmm_threshold(DATA["near"], bins=4096).threshold
-    assert alseg.gmm_threshold(DATA["near"], bins=bins).threshold == pytest.approx(exact, abs=2e-5 if bins > 64 else 1e-3)
+    assert alseg.gmm_threshold(DATA["near"], bins=bins).threshold == pytest.approx(
+        exact, abs=2e-5 if bins > 64 else 1e-3
+    )
 
 
 @pytest.mark.parametrize("components", [2, 3])
@@ -70,14 +72,17 @@ def test_native_equals_the_reference(simd_level, components):
     with use_backend("reference"):
         expected = alseg.gmm_threshold(values, **options)
     assert got.status == expected.status == "fitted"
-    np.testing.assert_allclose([got.low, got.high, *got.means], [expected.low, expected.high, *expected.means], atol=2e-5)
+    np.testing.assert_allclose(
+        [got.low, got.high, *got.means], [expected.low, expected.high, *expected.means], atol=2e-5
+    )
 
 
 def test_three_components_give_a_band():
     rng = np.random.default_rng(9)
     values = np.concatenate([rng.normal(c, 0.04, 3000) for c in (0.2, 0.5, 0.85)]).clip(0, 1)
     got = alseg.gmm_threshold(values, components=3)
-    assert 0.3 < got.low < 0.4 and 0.6 < got.high < 0.75
+    assert 0.3 < got.low < 0.4
+    assert 0.6 < got.high < 0.75
     assert got.threshold == (got.low + got.high) / 2
     np.testing.assert_allclose(got.means, (0.2, 0.5, 0.85), atol=0.01)
     # The released reading: the largest value of the first, the smallest of the last component, known to a bin.
@@ -210,7 +215,9 @@ def test_torch_bins_on_a_device_equal_those_of_the_cpu():
     weights = rng.random((2, 3, 500), np.float32)
     native = value_moments.implementation("native")
     least = float(np.nextafter(np.float32(0.05), np.float32(1)))
-    np.testing.assert_array_equal(_with_torch(torch.from_numpy(values), None, 8, least)[0], native(values, None, 8, least)[0])
+    np.testing.assert_array_equal(
+        _with_torch(torch.from_numpy(values), None, 8, least)[0], native(values, None, 8, least)[0]
+    )
     np.testing.assert_allclose(
         _with_torch(torch.from_numpy(values), torch.from_numpy(weights), 8, least)[0],
         native(values, weights, 8, least)[0],

@@ -9,7 +9,9 @@ from alseg_fast.errors import DataError, RangeError
 
 def batch(seed, high=0.77, n=3):
     rng = np.random.default_rng(seed)
-    maps = np.where(rng.random((n, 16, 18)) < 0.6, rng.normal(0.2, 0.05, (n, 16, 18)), rng.normal(high, 0.07, (n, 16, 18)))
+    maps = np.where(
+        rng.random((n, 16, 18)) < 0.6, rng.normal(0.2, 0.05, (n, 16, 18)), rng.normal(high, 0.07, (n, 16, 18))
+    )
     return maps.clip(0, 1).astype(np.float32)
 
 

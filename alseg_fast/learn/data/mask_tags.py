@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...checks import check_choice
-from ...errors import DataError
+from ...errors import DataError, RangeError
 from .dataset import IGNORE, MaskReader, Sample
+from .mask_counts import MaskCounts
 from .pictures import check_ids
 
 log = logging.getLogger("alseg")
@@ -27,10 +28,12 @@ def with_mask_tags(
     samples: Sequence[Sample],
     read: MaskReader,
     class_of_tag: Sequence[int],
-    n_classes: int,
+    classes: Sequence[str],
     *,
     name: str,
+    variant: str = "",
     min_pixels: int = 1,
+    tags_file: str | os.PathLike[str] | None = None,
     broken: str = "error",
 ) -> tuple[Sample, ...]:
     """The samples with tags of the classes that their masks show; samples that have tags, or no mask, stay as they are.
@@ -39,27 +42,39 @@ def with_mask_tags(
     many threads as the process has CPUs.
 
     Args:
-        min_pixels: a class with fewer pixels is not tagged.
+        variant: what decides, beside the classes, which pixels are of which class, for the file.
+        min_pixels: a class with fewer pixels is not tagged; at least 1.
+        tags_file: where the counts of pixels are kept for the next time (`MaskCounts`); None: nowhere.
         broken: "error": a mask that cannot be used ends the reading; "skip": the image is left out, with a warning.
-    Raises: DataError that names the mask.
+    Raises: DataError that names the mask. RangeError: an option.
     """
     check_choice("read_dataset", "broken", broken, ("error", "skip"))
-    tag_of_class = [[t for t, c in enumerate(class_of_tag) if c == k] for k in range(n_classes)]
+    if isinstance(min_pixels, bool) or not isinstance(min_pixels, int) or min_pixels < 1:
+        raise RangeError(
+            f"read_dataset: min_pixels must be an integer >= 1; got {min_pixels!r}. 1 tags every class in the mask."
+        )
+    tag_of_class = [[t for t, c in enumerate(class_of_tag) if c == k] for k in range(len(classes))]
+    kept = MaskCounts(None if tags_file is None else Path(tags_file), name, classes, variant)
 
     def tagged(sample: Sample) -> Sample | None:
         if sample.mask is None or sample.tags:
             return sample
-        try:
-            counts = count_pixels(read(sample.mask), n_classes, sample.mask, name)
-        except DataError as exc:
-            if broken == "error":
-                raise DataError(f"{exc} (or pass broken=skip to leave such images out)") from exc
-            log.warning("image %s left out: %s", sample.image_id, exc)
-            return None
+        counts = kept.get(sample)
+        if counts is None:
+            try:
+                counts = count_pixels(read(sample.mask), len(classes), sample.mask, name)
+            except DataError as exc:
+                if broken == "error":
+                    raise DataError(f"{exc} (or pass broken=skip to leave such images out)") from exc
+                log.warning("image %s left out: %s", sample.image_id, exc)
+                return None
+            kept.put(sample, counts)
         present = np.flatnonzero(counts >= min_pixels).tolist()
         return replace(sample, tags=tuple(sorted(t for k in present for t in tag_of_class[k])))
 
-    return tuple(sample for sample in in_order(tagged, samples) if sample is not None)
+    found = tuple(sample for sample in in_order(tagged, samples) if sample is not None)
+    kept.save()
+    return found
 
 
 def count_pixels(mask: npt.NDArray[np.uint8], n_classes: int, path: Path, name: str) -> npt.NDArray[np.int64]:

@@ -74,7 +74,7 @@ def contrastive_separation(
     rows = features.permute(0, 2, 3, 1).reshape(1 if scope == "batch" else n, -1, d)  # [S, P, D]
     ids = ids.reshape(rows.shape[:2])
     sure = (unsure.reshape(rows.shape[:2]) <= epsilon) & check_classes(name, "labels", ids, IGNORE)
-    total = zero_of(features) + zero_of(torch.where(unsure.isnan(), unsure, 0))
+    total = zero_of(features) + zero_of(torch.where(unsure.isnan(), unsure, 0)).to(features.dtype)
     n_anchors = 0
     for vectors_of_set, ids_of_set, chosen in zip(rows, ids, sure, strict=True):
         region = vectors_of_set[chosen]  # [R, D]

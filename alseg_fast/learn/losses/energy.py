@@ -45,8 +45,9 @@ def dense_energy_loss(
 
     The result is the mean over images; an image without a valid pixel has E = 0 and no gradient. Where probabilities
     sum to 1, E is a constant minus sum_c p_c K p_c. The gradient is that of E as it is computed: K 1 - (K + K^T) p_c,
-    with K the operator of the engine's permutohedral lattice, a kernel of the right variance and some ten percent off
-    in value, and K^T its exact transpose. No gradient with respect to `rgb`.
+    with K the operator of the engine's permutohedral lattice and K^T its exact transpose (up to rounding). The lattice
+    approximates the kernel: E is within some percent of the sum over all pairs with "symmetric"; with "none" its scale
+    may be off by a quarter, where colours are few. No gradient with respect to `rgb`.
 
     Args:
         rgb: [B, 3, H, W] uint8, before normalisation.
@@ -101,7 +102,9 @@ def _check_tensors(rgb: Tensor, probs: Tensor, valid: Tensor | None) -> None:
     if valid is not None:
         if tuple(valid.shape) != (rgb.shape[0], *rgb.shape[2:]):
             wanted = [rgb.shape[0], *rgb.shape[2:]]
-            raise ShapeError(f"{_NAME}: valid must have shape [B, H, W] = {wanted}; got {list(valid.shape)}. Resize it.")
+            raise ShapeError(
+                f"{_NAME}: valid must have shape [B, H, W] = {wanted}; got {list(valid.shape)}. Resize it."
+            )
         if valid.dtype != torch.bool:
             raise DtypeError(f"{_NAME}: valid must be bool; got {valid.dtype}. Compare first.")
 

@@ -19,12 +19,17 @@ from .averaging import make_teacher
 from .cosa_method import Cosa
 from .cosa_options import Options
 from .figures import cam_figures, segmentation_figures
+from .map_masks import RefineOptions, fit_maps
 
 __all__ = ["Options", "run"]
 
 
 def run(job: Job, options: Options) -> Outcome:
-    """One stage, "cosa"; exports segmentation and activation maps of the network that `options.evaluate` names."""
+    """One stage, "cosa"; exports segmentation and activation maps of the network that `options.evaluate` names.
+
+    Its activation maps are judged at the fixed threshold (`options.threshold.centre`) and at the one that is fitted to
+    its maps of the training images afterwards, whatever the losses used.
+    """
     train = job.data.train.with_labels(())
     network = job.build_network()
     method = Cosa(
@@ -36,12 +41,30 @@ def run(job: Job, options: Options) -> Outcome:
         options=options,
     )
     result = job.train("cosa", method, job.make_batches(train, "cosa", strong=options.strong))
-    threshold = method.main.middle
-    figures = cam_figures(job, method.judged, threshold=threshold, training=True)
+    chosen = options.threshold
+    fitted = job.once("threshold", lambda: _fit(job, method))
+    figures = {}
+    for name, threshold in (("fixed threshold", chosen.centre), ("fitted threshold", fitted["threshold"])):
+        figures |= cam_figures(job, method.judged, threshold=threshold, name=name, training=True)
     figures |= segmentation_figures(job, method.judged, threshold=0.5, training=True)
     job.export(method.judged)
     job.export(method.judged, head="cam")
     low, high = method.main.band
-    facts: dict[str, Any] = {"steps": result.steps, "seconds": result.seconds}
-    facts |= {"threshold": threshold, "low": low, "high": high}
-    return Outcome(figures, facts)
+    facts: dict[str, Any] = {"fixed": chosen.centre, "fitted": fitted, "running": {"low": low, "high": high}}
+    return Outcome(figures, {"steps": result.steps, "seconds": result.seconds, **facts})
+
+
+def _fit(job: Job, method: Cosa) -> dict[str, Any]:
+    """The mixture over the maps of the training images, by the network that is judged."""
+    options = method.options.threshold
+    refine = RefineOptions(scales=(1.0,), flip=False)
+    found = fit_maps(
+        method.judged,
+        job.data.train,
+        job.view,
+        refine,
+        components=options.components,
+        drop_below=options.drop_below,
+        previous=method.main.band if options.components == 3 else method.main.middle,
+    )
+    return {"threshold": found.threshold, "low": found.low, "high": found.high, "status": found.status}

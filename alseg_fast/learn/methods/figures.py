@@ -42,14 +42,21 @@ def judge(
     return {**figures, "score": pick_score(side, data) if "miou" in side else side["tag_accuracy"]}
 
 
-def cam_figures(job: Job, network: WeakNetwork, *, threshold: float, training: bool = False) -> Figures:
+def cam_figures(
+    job: Job, network: WeakNetwork, *, threshold: float, name: str | None = None, training: bool = False
+) -> Figures:
     """How good the activation maps are as masks, on the test images and, with `training`, on the training images.
 
     With two classes also at the threshold that suits the validation masks best, and by the published rule WSL, which
     needs no threshold. "oracle_..." figures are the best over all thresholds, chosen on the very masks they are
     measured with: no method has them, they bound what maps could reach. Maps of "true tags" know which classes the
     picture has.
+
+    Args:
+        threshold: of normalised maps.
+        name: of the threshold, where there are several.
     """
+    cut = f", {name}" if name else ""
 
     def make() -> Figures:
         figures: Figures = {}
@@ -57,16 +64,16 @@ def cam_figures(job: Job, network: WeakNetwork, *, threshold: float, training: b
         for place, data in _places(job, training):
             for tags in ("true",) if two else ("true", "predicted"):
                 found = evaluate_cams(network, data, job.view, threshold=threshold, tags=tags)
-                figures[f"cam, {tags} tags, {place}"] = found
+                figures[f"cam, {tags} tags{cut}, {place}"] = {**found, "threshold": threshold}
             if two:
                 figures[f"cam, published rule, {place}"] = {"dice": published_wsl_dice(network, data, job.view)}
                 if job.data.validation is not None:
                     chosen = validation_threshold(network, job.data.validation, job.view, "cam")
                     found = evaluate_cams(network, data, job.view, threshold=chosen)
-                    figures[f"cam, true tags, validation threshold, {place}"] = found
+                    figures[f"cam, true tags, validation threshold, {place}"] = {**found, "threshold": chosen}
         return figures
 
-    return _once(job, "figures-cam", make)
+    return _once(job, "figures-cam" + (f"-{name.replace(' ', '-')}" if name else ""), make)
 
 
 def segmentation_figures(

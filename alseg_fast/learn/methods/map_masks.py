@@ -18,7 +18,7 @@ from ...atomic import make_directory, write_atomic
 from ...errors import DataError
 from ...ops.band_labels import band_labels
 from ...ops.dense_crf import dense_crf
-from ...ops.gmm_threshold import gmm_threshold
+from ...ops.gmm_threshold import GmmThreshold, gmm_threshold
 from ...stages.pseudo_masks import encode_palette_png
 from ...stages.run_layout import png_path
 from ..data.dataset import Dataset, Sample
@@ -101,20 +101,30 @@ def fit_band(network: WeakNetwork, dataset: Dataset, view: View, options: Refine
     """
     if options.threshold == "fixed":
         return Band(options.low, options.high)
-    hottest = []
-    for sample in dataset.samples:
-        if sample.tags and len(hottest) < options.fit_images:
-            cams = _maps(network, dataset, sample, view, read_image(sample), options)
-            hottest.append(cams[0].amax(dim=0).cpu().numpy())
-    if not hottest:
-        raise DataError(f"fit_band: dataset {dataset.name} must have images with tags; got none of {len(dataset)}.")
-    found = gmm_threshold(np.stack(hottest))
+    found = fit_maps(network, dataset, view, options)
     if found.status != "fitted":
         raise DataError(
             f"fit_band: no threshold can be fitted to the maps of {dataset.name} ({found.reason}); "
             "use threshold fixed, or train the classifier longer"
         )
     return Band(found.low, found.high)
+
+
+def fit_maps(network: WeakNetwork, dataset: Dataset, view: View, options: RefineOptions, **fit: Any) -> GmmThreshold:
+    """The mixture of the maps of the first images with tags.
+
+    Args:
+        fit: keywords of `gmm_threshold`.
+    Raises: DataError: no image has a tag.
+    """
+    hottest: list[npt.NDArray[np.float32]] = []
+    for sample in dataset.samples:
+        if sample.tags and len(hottest) < options.fit_images:
+            cams = _maps(network, dataset, sample, view, read_image(sample), options)
+            hottest.append(cams[0].amax(dim=0).cpu().numpy())
+    if not hottest:
+        raise DataError(f"fit_maps: dataset {dataset.name} must have images with tags; got none of {len(dataset)}.")
+    return gmm_threshold(np.stack(hottest), **fit)
 
 
 def make_pseudo_masks(

@@ -12,7 +12,8 @@ from drawn_datasets import SIZE, blocks, save, write_text
 pytest.importorskip("torch")
 
 from alseg_fast.errors import DataError, PoolError, RangeError, UsageError
-from alseg_fast.learn.data.formats import cityscapes, mapillary, voc
+from alseg_fast.learn.data.formats import camvid, cityscapes, mapillary, voc
+from alseg_fast.learn.data.label_images import read_ids
 from alseg_fast.learn.data.pictures import read_image, read_mask
 from alseg_fast.learn.data.readers import READERS, read_dataset
 
@@ -345,3 +346,51 @@ def test_exif_orientation_and_mask_sizes(tmp_path):
         read_mask(found, found.samples[0])
     save(root / "SegmentationClass" / "2007_000001.png", blocks(0, 5, size=SIZE[::-1]))
     assert read_image(found.samples[0]).shape[:2] == read_mask(found, found.samples[0]).shape == SIZE[::-1]
+
+
+def test_tags_of_masks_are_kept_for_the_next_time(tmp_path, monkeypatch, caplog):
+    root, kept = drawn.camvid(tmp_path / "camvid"), tmp_path / "tags.json"
+    first = read_dataset("camvid", root, tags_file=str(kept))
+    reads = []
+    monkeypatch.setattr(camvid, "read_ids", lambda path: reads.append(path) or read_ids(path))
+
+    def again(**options):
+        reads.clear()
+        found = read_dataset("camvid", root, tags_file=str(kept), **options)
+        return facts(found), len(reads)
+
+    assert again() == (facts(first), 0)
+    assert again(min_pixels=10**6) == ([(i, split, ()) for i, split, _ in facts(first)], 0)
+    save(root / "valannot" / "0001TP_000000.png", blocks(4, 5, 6))
+    changed, n = again()
+    assert n == 1
+    assert changed[2][2] == ("pavement", "tree", "sign symbol")
+    assert again()[1] == 0
+    for content in (
+        "{",
+        "[]",
+        '{"format": 1}',
+        kept.read_text().replace("sky", "sea"),
+        kept.read_text()[:-3] + ',"x"]}}',
+    ):
+        kept.write_text(content)
+        caplog.clear()
+        assert again() == (changed, 4)
+        assert "kept tags are read again" in caplog.text
+    found = read_dataset("camvid", root, tags_file=str(tmp_path / "no" / "folder.json"))
+    assert facts(found) == changed
+    assert "tags are not kept" in caplog.text
+
+
+def test_least_pixels_of_a_tag(tmp_path):
+    with pytest.raises(RangeError, match="min_pixels must be an integer >= 1; got 0"):
+        read_dataset("camvid", drawn.camvid(tmp_path), min_pixels=0)
+
+
+def test_kept_tags_are_not_those_of_another_mapping(tmp_path):
+    drawn.mapillary(tmp_path)
+    file = str(tmp_path / "tags.json")
+    up = {"nature--sky": "up", "construction--flat--road": "down"}
+    other = {"animal--bird": "up", "construction--flat--road": "down"}
+    assert facts(read_dataset("mapillary", tmp_path, mapping=up, tags_file=file))[0][2] == ("up", "down")
+    assert facts(read_dataset("mapillary", tmp_path, mapping=other, tags_file=file))[0][2] == ("down",)

@@ -301,3 +301,21 @@ def test_masks_of_another_kind_are_refused():
         weak_labels(np.zeros((3, 3), np.uint8), "points", seed=-1)
     with pytest.raises(RangeError, match="what must be at least 0; got -2"):
         annotation_seconds("tags", -2)
+
+
+def test_weak_labels_of_real_masks(real_data):
+    pytest.importorskip("torch")
+    from alseg_fast.learn.data.pictures import read_mask
+    from alseg_fast.learn.data.readers import read_dataset
+
+    data = read_dataset("glas", real_data / "glas").split("test")
+    for sample in data.samples[:2]:
+        mask = read_mask(data, sample)
+        known = {}
+        for kind in KINDS:
+            labels = weak_labels(mask, kind, seed=0)
+            shown = labels != 255
+            assert np.array_equal(labels[shown], mask[shown])
+            known[kind] = shown.mean()
+        assert known["points"] < known["scribbles"] < known["partial"] < 0.2
+        assert annotation_seconds("points", mask) < annotation_seconds("masks", mask)

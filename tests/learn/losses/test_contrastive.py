@@ -130,6 +130,17 @@ def test_large_scores_do_not_overflow():
     assert float(loss) > 1e6
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_mixed_precision_does_not_reach_the_scores(similarity):
+    vectors, labels, perplexity = draw(3)
+    vectors = vectors.astype(np.float32)
+    plain = loss_of(vectors, labels, perplexity, similarity=similarity)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss_of(vectors, labels, perplexity, similarity=similarity)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+
+
 def test_cap_on_anchors_is_a_seeded_draw():
     vectors, labels, perplexity = draw(8, n=1, size=(12, 12))
 

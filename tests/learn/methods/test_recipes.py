@@ -172,10 +172,10 @@ def test_cosa_with_everything_on(config_of, train, tmp_path):
     steps = heard.losses["cosa"]
     assert set(steps[1]) == {"loss", "tags", "aux_tags"}
     assert set(steps[2]) == {"loss", "tags", "aux_tags", "cam_to_seg", "seg_to_cam", "contrastive", "energy"}
-    assert {"cam, predicted tags, test", "cam, true tags, training images", "segmentation, test"} <= set(
+    assert {"cam, predicted tags, fixed threshold, test", "cam, true tags, fitted threshold, training images", "segmentation, test"} <= set(
         result["figures"]
     )
-    assert 0.05 <= result["facts"]["threshold"] <= 0.95
+    assert 0.05 <= result["facts"]["fitted"]["threshold"] <= 0.95
 
 
 @pytest.mark.parametrize(

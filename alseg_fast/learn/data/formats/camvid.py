@@ -23,11 +23,12 @@ UNLABELLED = 11
 _REMEDY = "give the folder that holds train, trainannot, val, valannot, test and testannot"
 
 
-def read_camvid(root: Path, *, min_pixels: int = 1, broken: str = "error") -> Dataset:
+def read_camvid(root: Path, *, min_pixels: int = 1, tags_file: str | None = None, broken: str = "error") -> Dataset:
     """11 classes, none of them a background; any number of tags an image, derived from the masks.
 
     Args:
         min_pixels: a class with fewer pixels in the mask is not tagged.
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose mask is missing or cannot be used.
     Raises: PoolError, DataError that name the file and what to do.
     """
@@ -41,7 +42,9 @@ def read_camvid(root: Path, *, min_pixels: int = 1, broken: str = "error") -> Da
             samples.append(Sample(f"{split}/{image.name}", image, mask, (), split, group=image.stem.partition("_")[0]))
     kept = keep_found(samples, root, broken, _REMEDY)
     marked = tuple(range(len(CLASSES)))
-    kept = with_mask_tags(kept, read_mask, marked, len(CLASSES), name="camvid", min_pixels=min_pixels, broken=broken)
+    kept = with_mask_tags(
+        kept, read_mask, marked, CLASSES, name="camvid", min_pixels=min_pixels, tags_file=tags_file, broken=broken
+    )
     return checked(Dataset("camvid", CLASSES, CLASSES, marked, False, kept, read_mask), root, _REMEDY)
 
 

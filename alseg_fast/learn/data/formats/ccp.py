@@ -26,7 +26,13 @@ _REMEDY = "give the folder that holds photos, annotations and label_list.mat"
 
 
 def read_ccp(
-    root: Path, *, test_share: float = 0.25, split_seed: int = 0, min_pixels: int = 1, broken: str = "error"
+    root: Path,
+    *,
+    test_share: float = 0.25,
+    split_seed: int = 0,
+    min_pixels: int = 1,
+    tags_file: str | None = None,
+    broken: str = "error",
 ) -> Dataset:
     """59 classes, 0 = background (the list calls it null); any number of tags an image, the background is none.
 
@@ -34,6 +40,7 @@ def read_ccp(
         test_share: share of the images with masks that become "test"; rounded down.
         split_seed: draws them, from the images in the order of their names.
         min_pixels: a class with fewer pixels in the mask is not tagged (only where tags come from masks).
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose annotation cannot be used.
     Raises: PoolError, DataError that name the file and what to do.
     """
@@ -52,7 +59,7 @@ def read_ccp(
             raise PoolError(f"photo {image} has neither mask nor tags; {_REMEDY}, or pass broken=skip to leave it out")
         samples.append(Sample(image.stem, image, mask if mask.is_file() else None, stated, "train"))
     tagged = with_mask_tags(
-        samples, read_mask, class_of_tag, len(names), name="ccp", min_pixels=min_pixels, broken=broken
+        samples, read_mask, class_of_tag, names, name="ccp", min_pixels=min_pixels, tags_file=tags_file, broken=broken
     )
     test = draw_test([s.image_id for s in tagged if s.mask is not None], test_share, split_seed)
     kept = tuple(replace(s, split="test") if s.image_id in test else s for s in tagged)

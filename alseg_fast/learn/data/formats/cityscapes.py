@@ -33,12 +33,15 @@ _TABLE = np.full(256, IGNORE, np.uint8)
 _TABLE[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
 
 
-def read_cityscapes(root: Path, *, tags: str = "masks", min_pixels: int = 1, broken: str = "error") -> Dataset:
+def read_cityscapes(
+    root: Path, *, tags: str = "masks", min_pixels: int = 1, tags_file: str | None = None, broken: str = "error"
+) -> Dataset:
     """19 classes, none of them a background; void is 255; any number of tags an image.
 
     Args:
         tags: "masks": the classes that the mask shows, which reads every mask once; "none": no tag is known.
         min_pixels: a class with fewer pixels in the mask is not tagged.
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose mask is missing or cannot be used.
     Raises: PoolError, DataError that name the file and what to do.
     """
@@ -59,7 +62,14 @@ def read_cityscapes(root: Path, *, tags: str = "masks", min_pixels: int = 1, bro
     marked = tuple(range(len(CLASSES)))
     if tags == "masks":
         kept = with_mask_tags(
-            kept, read_mask, marked, len(CLASSES), name="cityscapes", min_pixels=min_pixels, broken=broken
+            kept,
+            read_mask,
+            marked,
+            CLASSES,
+            name="cityscapes",
+            min_pixels=min_pixels,
+            tags_file=tags_file,
+            broken=broken,
         )
     return checked(Dataset("cityscapes", CLASSES, CLASSES, marked, False, kept, read_mask), root, _REMEDY)
 

@@ -33,6 +33,7 @@ def read_manifest(
     tags: str = "label",
     single_tag: bool = False,
     min_pixels: int = 1,
+    tags_file: str | None = None,
     broken: str = "error",
 ) -> Dataset:
     """A data set of your own.
@@ -49,6 +50,7 @@ def read_manifest(
             classes that the mask shows, for images without a label.
         single_tag: exactly one tag an image.
         min_pixels: a class with fewer pixels in the mask is not tagged (only with tags="masks").
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose files are missing or whose mask cannot be used.
     Rows without a split are "train"; "validation", "valid", "training" and "testing" are understood.
     Raises: PoolError, DataError, UsageError that name the row, the file and what to do.
@@ -90,7 +92,7 @@ def read_manifest(
     kept = keep_found(samples, root, broken, _REMEDY)
     if tags == "masks":
         kept = with_mask_tags(
-            kept, read_ids, marked, len(classes), name="manifest", min_pixels=min_pixels, broken=broken
+            kept, read_ids, marked, classes, name="manifest", min_pixels=min_pixels, tags_file=tags_file, broken=broken
         )
     return checked(Dataset("manifest", classes, tag_names, marked, single_tag, kept, read_ids), root, _REMEDY)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def read_mapillary(
     mapping: str | Mapping[str, str] | None = None,
     tags: str = "masks",
     min_pixels: int = 1,
+    tags_file: str | None = None,
     broken: str = "error",
 ) -> Dataset:
     """The evaluated labels as classes, none of them a background; any number of tags an image.
@@ -103,6 +105,7 @@ def read_mapillary(
             both versions) and an error in a mapping of your own.
         tags: "masks": the classes that the mask shows, which reads every mask once; "none": no tag is known.
         min_pixels: a class with fewer pixels in the mask is not tagged.
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose mask is missing or cannot be used.
     Raises: PoolError, DataError, UsageError that name the file and what to do.
     """
@@ -126,7 +129,17 @@ def read_mapillary(
     read = Lookup(table.tobytes(), len(names))
     marked = tuple(range(len(classes)))
     if tags == "masks":
-        kept = with_mask_tags(kept, read, marked, len(classes), name="mapillary", min_pixels=min_pixels, broken=broken)
+        kept = with_mask_tags(
+            kept,
+            read,
+            marked,
+            classes,
+            name="mapillary",
+            variant=sha256(read.table).hexdigest()[:16],
+            min_pixels=min_pixels,
+            tags_file=tags_file,
+            broken=broken,
+        )
     return checked(Dataset("mapillary", classes, classes, marked, False, kept, read), root, _REMEDY)
 
 

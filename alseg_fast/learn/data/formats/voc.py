@@ -36,6 +36,7 @@ def read_voc(
     tags: str = "xml",
     difficult: bool = True,
     min_pixels: int = 1,
+    tags_file: str | None = None,
     broken: str = "error",
 ) -> Dataset:
     """21 classes, 0 = background; any number of the 20 tags an image.
@@ -46,6 +47,7 @@ def read_voc(
         tags: "xml": of the objects in Annotations, from the mask where it gives none; "masks": from the mask.
         difficult: objects marked difficult count as present.
         min_pixels: a class with fewer pixels in the mask is not tagged (only where tags come from masks).
+        tags_file: a file that keeps what was read from the masks, for the next time; None: nothing is kept.
         broken: "error", or "skip" images whose picture is missing or whose annotation cannot be used.
     Raises: PoolError, DataError that name the file and what to do.
     """
@@ -67,7 +69,9 @@ def read_voc(
     class_of_tag = tuple(range(1, len(classes)))
     if tags == "xml":
         kept = _with_xml_tags(kept, home / "Annotations", classes[1:], difficult)
-    kept = with_mask_tags(kept, read_ids, class_of_tag, len(classes), name="voc", min_pixels=min_pixels, broken=broken)
+    kept = with_mask_tags(
+        kept, read_ids, class_of_tag, classes, name="voc", min_pixels=min_pixels, tags_file=tags_file, broken=broken
+    )
     return checked(Dataset("voc", classes, classes[1:], class_of_tag, False, kept, read_ids), home, _REMEDY)
 
 

@@ -161,7 +161,7 @@ COSA = {
     "teacher": {"decay": 0.9},
     "assign": {"scales": [1.0], "flip": False},
     "threshold": {"kind": "gmm"},
-    "energy": {"weight": 0.0},
+    "energy": {"weight": 0.05},
 }
 COSA_NETWORK = {"encoder": "light", "pooling": "max", "decoder": "largefov", "aux_tags": True}
 

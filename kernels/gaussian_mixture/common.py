@@ -84,7 +84,7 @@ def cut_by_kmeans(sums: F64, k: int) -> NDArray[np.int64]:
     programming: exact for two parts, for more among at most KMEANS_PLACES evenly spaced places."""
     n = sums.shape[1] - 1
     if k > n:
-        return np.minimum(np.arange(1, k), n)
+        return np.asarray(np.minimum(np.arange(1, k), n))
     step = 1 if k == 2 else max(1, n // KMEANS_PLACES)
     places = np.append(np.arange(0, n, step), n)
     w, s, q = sums[:, places]

@@ -187,6 +187,14 @@ def test_nothing_above_the_threshold_and_nothing_to_fit(model, tmp_path, caplog)
     assert other.summary["threshold"]["reason"] == "values lie in fewer than two bins"
 
 
+def test_a_threshold_at_the_end_of_its_range_is_told(model, pool, tmp_path, caplog, monkeypatch):
+    end = {"threshold": 0.95, "low": 0.95, "high": 0.95, "status": "fitted", "reason": None}
+    monkeypatch.setattr("alseg_fast.stages.pseudo_threshold.choose_threshold", lambda method, sums: end)
+    done = alseg.pseudo_label(pool, model, tmp_path / "out")
+    assert done.summary["threshold"]["threshold"] == 0.95
+    assert "threshold 0.95 is at the end of its range 0.05 to 0.95" in caplog.text
+
+
 def test_workers_and_batches_change_no_byte(model, pool, tmp_path):
     found = []
     for k, (workers, batch) in enumerate(itertools.product((1, 3), (1, 4))):

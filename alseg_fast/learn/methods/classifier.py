@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from ..data.batch import Batch
-from ..data.batches import Batches
 from ..data.dataset import Dataset
 from ..data.transforms import View
 from ..losses.equivariance import equivariance_loss, transformed_pair
-from ..maps.hide_and_seek import CELL_SIZES, hide_and_seek
 from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
 from ..training.config import Settings
@@ -25,25 +22,8 @@ from .one_network import OneNetwork, add_up
 from .tag_losses import tag_parts
 
 
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-class HideOptions(Settings):
-    """Hide-and-Seek in training; the defaults are the authors', for pictures of 224x224.
-
-    Attributes:
-        sizes: sides of grid cells to draw from, in pixels; 0 hides nothing.
-        probability: of a cell being hidden.
-    """
-
-    use: bool = False
-    sizes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_tuple), Field(min_length=1)] = CELL_SIZES
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
 class ClassifierOptions(Settings):
-    """What the classifier's stage can do.
+    """What the classifier's stage can do. Hide-and-Seek is a part of the pictures: `augment.hide`.
 
     Attributes:
         tag_weight, aux_tag_weight: of the tag loss, and of the auxiliary classifier's (CoSA: 1 and 1).
@@ -52,7 +32,6 @@ class ClassifierOptions(Settings):
         head_lr_factor: learning rate of the heads relative to the encoder's.
         cam_threshold: on normalised maps, for the mask quality that is reported on the way.
         strong: learn from the strongly augmented view.
-        hide: Hide-and-Seek.
     """
 
     tag_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -62,7 +41,6 @@ class ClassifierOptions(Settings):
     head_lr_factor: Annotated[float, Field(gt=0)] = 1.0
     cam_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     strong: bool = False
-    hide: HideOptions = HideOptions()
 
 
 class Classifier(OneNetwork):
@@ -126,13 +104,5 @@ def train_classifier(job: Job, options: ClassifierOptions, *, dataset: Dataset |
     data = data.with_labels(())
     network = job.build_network(decoder="none", **changes)
     method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options)
-    job.train("classifier", method, classifier_batches(job, data, options))
+    job.train("classifier", method, job.make_batches(data, "classifier", strong=options.strong))
     return network
-
-
-def classifier_batches(job: Job, data: Dataset, options: ClassifierOptions) -> Batches:
-    """Batches of the stage "classifier", with hidden cells and a strong view where the options have them."""
-    changes: dict[str, Any] = {"strong": options.strong}
-    if options.hide.use:
-        changes["hide"] = partial(hide_and_seek, sizes=options.hide.sizes, probability=options.hide.probability)
-    return job.make_batches(data, "classifier", **changes)

@@ -13,6 +13,7 @@ from ..data.batch import Batch
 from ..data.dataset import Dataset
 from ..data.transforms import View
 from ..losses.contrastive import contrastive_separation
+from ..losses.energy import dense_energy_loss
 from ..losses.swapped import cam_to_segmentation, segmentation_pseudo_labels, segmentation_to_cam
 from ..maps.teacher import TeacherMaps, teacher_maps
 from ..networks.build import WeakNetwork
@@ -142,8 +143,6 @@ class Cosa(OneNetwork):
         )
 
     def _energy(self, batch: Batch, seg_logits: Tensor) -> Tensor:
-        from ..losses.energy import dense_energy_loss
-
         options = self.options.energy
         return dense_energy_loss(
             batch.rgb,

@@ -25,7 +25,7 @@ from ..networks.build import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
 from ..training.loop import train_stage
-from .classifier import Classifier, ClassifierOptions, classifier_batches
+from .classifier import Classifier, ClassifierOptions
 from .erased_pictures import write_erased
 from .figures import mask_figures
 
@@ -90,7 +90,7 @@ def _train(job: Job, options: Options, data: Dataset, name: str) -> WeakNetwork:
     method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options.classifier)
     train_stage(
         method,
-        classifier_batches(job, data, options.classifier),
+        job.make_batches(data, "classifier", strong=options.classifier.strong),
         job.stage("classifier"),
         directory=job.stage_directory(name),
         validation=job.data.validation,

@@ -70,7 +70,7 @@ def config_of(drawn):
             **more.pop("data", {}),
         }
         steps = {name: {"batch_size": 4, "rate": 3e-3, "log_every": 1, **stage} for name, stage in stages.items()}
-        values = {"method": method, "data": data, "stages": steps, "augment": {"hflip": 0.5}, **more}
+        values = {"method": method, "data": data, "stages": steps, **more}
         return TrainConfig.model_validate(values)
 
     return make

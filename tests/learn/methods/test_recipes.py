@@ -34,8 +34,13 @@ def test_classifier_learns_and_exports_its_maps(config_of, train, tmp_path):
 
 
 def test_classifier_with_hide_and_seek_and_equivariance(config_of, train):
-    options = {"equivariance_weight": 1.0, "hide": {"use": True, "sizes": [0, 12]}}
-    config = config_of("classifier", stages={"classifier": {"steps": 3}}, network=NETWORK, options=options)
+    config = config_of(
+        "classifier",
+        stages={"classifier": {"steps": 3}},
+        network=NETWORK,
+        augment={"hide": {"sizes": [0, 12]}},
+        options={"equivariance_weight": 1.0},
+    )
     _, heard = train(config)
     assert set(heard.losses["classifier"][0]) == {"loss", "tags", "equivariance"}
     assert heard.losses["classifier"][0]["equivariance"] > 0
@@ -161,7 +166,7 @@ COSA = {
     "teacher": {"decay": 0.9},
     "assign": {"scales": [1.0], "flip": False},
     "threshold": {"kind": "gmm"},
-    "energy": {"weight": 0.0},
+    "energy": {"weight": 0.05},
 }
 COSA_NETWORK = {"encoder": "light", "pooling": "max", "decoder": "largefov", "aux_tags": True}
 

@@ -93,15 +93,15 @@ def run(job: Job, options: Options) -> Outcome:
     return Outcome(cam_figures(job, network, threshold=options.cam_threshold))
 
 
-def train_classifier(job: Job, options: ClassifierOptions, *, dataset: Dataset | None = None, **changes: Any) -> WeakNetwork:
+def train_classifier(job: Job, options: ClassifierOptions, **changes: Any) -> WeakNetwork:
     """The stage "classifier" of every recipe that begins with one: a network without decoder, trained on tags.
 
+    Masks of the training images are not read.
+
     Args:
-        dataset: the training images if not given; masks are not read.
         changes: keywords of `build_network` that win over the config.
     """
-    data = job.data.train if dataset is None else dataset
-    data = data.with_labels(())
+    data = job.data.train.with_labels(())
     network = job.build_network(decoder="none", **changes)
     method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options)
     job.train("classifier", method, job.make_batches(data, "classifier", strong=options.strong))

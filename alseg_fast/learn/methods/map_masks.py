@@ -177,9 +177,7 @@ def _maps(
     return teacher_maps(network, picture, tags, scales=options.scales, flip=options.flip).cams
 
 
-def _label(
-    image: Uint8, cams: Tensor, sample: Sample, dataset: Dataset, band: Band, options: RefineOptions
-) -> Uint8:
+def _label(image: Uint8, cams: Tensor, sample: Sample, dataset: Dataset, band: Band, options: RefineOptions) -> Uint8:
     """[H, W] class ids at the picture's size."""
     size = (image.shape[0], image.shape[1])
     present = cams[:, list(sample.tags)]

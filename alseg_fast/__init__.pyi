@@ -32,6 +32,7 @@ from .ops import uncertainty as uncertainty
 from .propagation import MaskOptions as MaskOptions
 from .propagation import Propagation as Propagation
 from .propagation import propagate as propagate
+from .pseudo_labelling import CrfTerms as CrfTerms
 from .pseudo_labelling import PseudoLabels as PseudoLabels
 from .pseudo_labelling import pseudo_label as pseudo_label
 from .reporting import make_report as make_report

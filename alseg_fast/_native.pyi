@@ -12,6 +12,10 @@ class CrfLattice:
     """
     def __init__(self, image: numpy.ndarray, gaussian: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex] | None, bilateral: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex] | None, symmetric: bool, num_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+    def filter(self, planes: numpy.ndarray, transpose: bool, num_threads: typing.SupportsInt | typing.SupportsIndex, out: typing.Any) -> None:
+        """
+        Fill `out`; see kernels/dense_crf/native_cpu.py.
+        """
     def infer(self, source: typing.Any, unary: str, confidence: typing.Any, common_confidence: typing.SupportsFloat | typing.SupportsIndex, unsure: typing.SupportsInt | typing.SupportsIndex, clip: typing.SupportsFloat | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, clamp: typing.Any, penalty: typing.Any, n_iter: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, out: numpy.ndarray) -> int:
         """
         Fill `out`; see kernels/dense_crf/native_cpu.py.

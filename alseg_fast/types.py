@@ -15,6 +15,7 @@ MC_MEASURES = ("expected_entropy", "mutual_information", "variance", "variation_
 MEASURES = SINGLE_PASS_MEASURES + MC_MEASURES
 ACTIVATIONS = ("softmax", "sigmoid", "probabilities", "cam")
 CAM_BACKGROUND = 0.45  # score of the background beside maps in 0..1; the literature has 0.2 to 0.7
+LABEL_THRESHOLDS = ("gmm", "gmm3", "otsu")  # of pseudo-labels, besides a number
 REDUCTIONS = ("mean", "max", "top")
 NO_REGIONS = "none"
 NO_HISTOGRAM = "none"

@@ -21,6 +21,7 @@ _LIBRARIES = (
     *("opencv-python-headless", "opencv-contrib-python-headless", "opencv-python"),
     *("scikit-image", "fast-slic", "pydensecrf", "pydensecrf2", "SimpleCRF"),
     *("faiss-cpu", "faiss-gpu", "numba", "simsimd", "numkong", "usearch", "nmslib", "pynndescent"),
+    "scikit-learn",
 )
 _ALLOCATOR = re.compile(r"MALLOC_\w+|GLIBC_TUNABLES|LD_PRELOAD")
 _THREAD_VARIABLES = (

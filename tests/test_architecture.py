@@ -24,6 +24,7 @@ LAYERS = (
     ("score_results",),
     ("engine",),
     ("reporting", "picture_histograms", "histogram_pass", "mask_pass", "index_pictures"),
+    ("pseudo_label_job",),
     ("indexing", "index_query", "propagation", "pseudo_labelling"),
     ("learn",),
     ("demo",),
@@ -53,7 +54,7 @@ STAGES = (
     ("foreground_maps", "contact_sheet"),
     ("label_confusion",),
     ("pseudo_labels",),
-    ("pseudo_threshold",),
+    ("pseudo_threshold", "pseudo_label_options", "pseudo_label_tally"),
     ("pseudo_label_files",),
     ("report_bought", "report_facts", "report_statistics", "report_pictures", "report_html", "report"),
 )

@@ -55,12 +55,13 @@ class ToyBatches:
 class ToyMethod:
     """A convolution with dropout, batch norm and a moving average: state of every kind, random numbers in each step."""
 
-    def __init__(self, seed=0, scores=None):
+    def __init__(self, seed=0, scores=None, device="cpu"):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.network = nn.Sequential(
                 nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(4, 1, 1)
             )
+        self.network.to(device)
         self.average = torch.zeros(1)
         self.scores = scores
         self.evaluations = 0
@@ -82,7 +83,7 @@ class ToyMethod:
 
     def after_step(self, step):
         with torch.no_grad():
-            self.average = 0.9 * self.average + 0.1 * self.network[4].weight.mean().reshape(1)
+            self.average = 0.9 * self.average + 0.1 * self.network[4].weight.mean().reshape(1).cpu()
 
     def evaluate(self, data):
         self.network.eval()
@@ -90,7 +91,7 @@ class ToyMethod:
         self.evaluations += 1
         if self.scores is not None:
             return {"score": self.scores[self.evaluations - 1], "other": 0.5}
-        batch = batch_of(10**6)
+        batch = batch_of(10**6).to(self.network[4].weight.device)
         right = (self.network(batch.images)[:, 0] > 0) == (batch.masks > 0)
         return {"score": float(right.float().mean())}
 
@@ -105,7 +106,7 @@ class ToyMethod:
 def weights_of(method):
     """All of a method's numbers as bytes."""
     tensors = [*method.network.state_dict().values(), method.average]
-    return b"".join(t.detach().numpy().tobytes() for t in tensors)
+    return b"".join(t.detach().cpu().numpy().tobytes() for t in tensors)
 
 
 STAGE = StageConfig(

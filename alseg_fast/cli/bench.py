@@ -37,6 +37,7 @@ BENCHES = {
     "knn": Bench(parts=("exact", "graphs", "cost", "build"), takes=("data", "device")),
     "regions": Bench(parts=("steps", "core-hours"), takes=("data",)),
     "histogram": Bench(takes=("data",)),
+    "gmm": Bench(),
     "pipeline": Bench(),
     "memory": Bench(),
     "weak-supervision": Bench(parts=("ccp", "glas"), takes=("data", "work"), in_all=False),

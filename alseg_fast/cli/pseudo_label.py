@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
+from ..types import LABEL_THRESHOLDS
 from .arguments import add_model_options, model_options, positive
 from .output import Result, StageProgress, columns
 
@@ -72,10 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _threshold(text: str) -> str | float:
+    if text in LABEL_THRESHOLDS:
+        return text
     try:
         return float(text)
     except ValueError:
-        return text
+        known = ", ".join(LABEL_THRESHOLDS)
+        raise argparse.ArgumentTypeError(f"must be one of {known}, or a number; got {text!r}") from None
 
 
 def _numbers(text: str, count: int) -> tuple[float, ...]:

@@ -132,6 +132,8 @@ def to_onnx(
             "activation": activation,
             "background": background,
             "output": "logits",
+            # A map of 3 classes at 3 x 3 cells could be read either way; of five axes the order is known.
+            "output_layout": "NCHW" if mc_passes == 1 and not names else None,
         }
     )
     check_module(module)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..checks import check_choice, check_threads
 from ..errors import RangeError
 from ..kernels.gaussian_mixture import gaussian_mixture as _op
 from ..kernels.gaussian_mixture.common import crossing, points_of, spread_start, starts_of
+from .map_inputs import NUMBERS
 from .reliability import take_bounds
 from .simd import apply_simd_level
 from .value_moments import BINS, check_bins, check_drop, image_moments
@@ -82,7 +82,7 @@ class MixtureSettings:
             ("tolerance", tolerance, 0.0, 1.0),
             ("variance_floor", variance_floor, 1e-12, 1.0),
         ):
-            if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value <= high:
                 raise RangeError(f"{name}: {argument} must be in [{low:g}, {high:g}]; got {value!r}. 1e-6 is usual.")
         if isinstance(max_iter, bool) or not isinstance(max_iter, (int, np.integer)) or not 1 <= max_iter <= 10**9:
             raise RangeError(f"{name}: max_iter must be an integer in 1..10^9; got {max_iter!r}. 1000 is the default.")
@@ -177,7 +177,7 @@ def take_previous(name: str, previous: Any, components: int) -> tuple[float, flo
         return FALLBACK[components]
     if isinstance(previous, GmmThreshold):
         return previous.low, previous.high
-    return take_bounds(name, "previous", (previous, previous) if isinstance(previous, Real) else previous)
+    return take_bounds(name, "previous", (previous, previous) if isinstance(previous, NUMBERS) else previous)
 
 
 def fit_threshold(
@@ -207,7 +207,7 @@ def fit_threshold(
     found, facts = _op("cpu", x, weight, starts, settings.tolerance, settings.max_iter, floor, released, num_threads)
     best = int(np.argmax(facts[:, 0] >= facts[:, 0].max() - 1e-9))  # the first of equals
     parts = found[best][np.argsort(found[best][:, 1], kind="stable")]
-    mixture = {
+    mixture: dict[str, Any] = {
         "means": tuple(parts[:, 1].tolist()),
         "variances": tuple(parts[:, 2].tolist()),
         "shares": tuple(parts[:, 0].tolist()),

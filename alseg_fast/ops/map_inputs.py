@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..checks import check_dtype, check_ndim, is_torch
 from ..errors import DeviceError, DtypeError, ShapeError
 
+NUMBERS = (int, float, np.integer, np.floating)  # what a setting may be; bool is an int and is refused apart
 _DTYPES = ("float16", "float32", "float64")
 _TORCH_DTYPES = ("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64")
 

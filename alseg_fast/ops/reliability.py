@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from ..checks import check_choice, check_threads
 from ..errors import DataError, RangeError
 from ..kernels.reliability import reliability as _op
-from .map_inputs import Maps, take_maps, take_valid
+from .map_inputs import NUMBERS, Maps, take_maps, take_valid
 from .simd import apply_simd_level
 
 FORMS = ("reciprocal", "printed")
@@ -102,7 +101,7 @@ def reliability_weights(
 
 def _number(name: str, argument: str, value: Any, low: float, high: float, fix: str) -> float:
     """A number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value <= high:
         raise RangeError(f"{name}: {argument} must be a number in [{low:g}, {high:g}]; got {value!r}. {fix}")
     return float(value)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .gmm_threshold import (
     fit_threshold,
     take_previous,
 )
+from .map_inputs import NUMBERS
 from .value_moments import BINS, check_bins, check_drop, image_moments
 
 _NAME = "RunningThreshold"
@@ -78,18 +78,22 @@ class RunningThreshold:
         for argument, value in (("memory", memory), ("period", period), ("pixels", pixels)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= 10**7:
                 raise RangeError(f"{_NAME}: {argument} must be an integer in 1..10^7; got {value!r}.")
-        if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum < 1:
+        if isinstance(momentum, bool) or not isinstance(momentum, NUMBERS) or not 0 <= momentum < 1:
             raise RangeError(f"{_NAME}: momentum must be in [0, 1); got {momentum!r}. 0 takes each fit as it is.")
         check_choice(_NAME, "beginning", beginning, BEGINNINGS)
-        self._settings = MixtureSettings.checked(_NAME, components, tolerance, max_iter, variance_floor, bounds, form)
+        self._settings: MixtureSettings = MixtureSettings.checked(
+            _NAME, components, tolerance, max_iter, variance_floor, bounds, form
+        )
         self._bins, self._drop_below = check_bins(_NAME, bins), check_drop(_NAME, drop_below)
         self._period, self._momentum, self._threads = int(period), float(momentum), num_threads
-        self._band = take_previous(_NAME, initial, self._settings.components)
+        self._band: tuple[float, float] = take_previous(_NAME, initial, self._settings.components)
         self._target: tuple[float, float] | None = None  # of the latest successful fit
-        self._started = initial is not None  # the average has a value to start from
-        self._memory = np.zeros((int(memory), self._bins, 3))
-        self._filled = self._next = self._updates = 0
-        self._latest = GmmThreshold(sum(self._band) / 2, *self._band, reason="nothing was seen yet")
+        self._started: bool = initial is not None  # the average has a value to start from
+        self._memory: NDArray[np.float64] = np.zeros((int(memory), self._bins, 3))
+        self._filled: int = 0
+        self._next: int = 0
+        self._updates: int = 0
+        self._latest: GmmThreshold = GmmThreshold(sum(self._band) / 2, *self._band, reason="nothing was seen yet")
         if beginning == "uniform":
             values = np.random.default_rng(seed).random((int(memory), 1, int(pixels)), np.float32)
             self._remember(self._moments(values))
@@ -190,7 +194,7 @@ class RunningThreshold:
             numbers = {key: int(state[key]) for key in ("next", "updates")}
             low, high = (float(v) for v in state["band"])
             target = None if state["target"] is None else tuple(float(v) for v in state["target"])
-            latest = {
+            latest: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, (list, tuple)) else value
                 for key, value in dict(state["latest"]).items()
             }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..checks import check_dtype, check_threads
 from ..errors import DataError, RangeError
 from ..kernels.gaussian_mixture import value_moments as _op
 from ..kernels.gaussian_mixture.common import BAD_VALUE, BAD_WEIGHT, SLACK, VALUE_BITS
-from .map_inputs import Maps, take_beside, take_maps
+from .map_inputs import NUMBERS, Maps, take_beside, take_maps
 from .simd import apply_simd_level
 
 F64 = NDArray[np.float64]
@@ -35,7 +34,7 @@ def check_bins(name: str, bins: Any) -> int:
 def check_drop(name: str, drop_below: Any) -> float | None:
     if drop_below is None:
         return None
-    if isinstance(drop_below, bool) or not isinstance(drop_below, Real) or not 0 <= drop_below < 1:
+    if isinstance(drop_below, bool) or not isinstance(drop_below, NUMBERS) or not 0 <= drop_below < 1:
         raise RangeError(
             f"{name}: drop_below must be None or in [0, 1); got {drop_below!r}. None keeps all values, 0 those above 0."
         )
@@ -66,7 +65,7 @@ def image_moments(
     planes = shape[1] if len(shape) == 4 else 1
     groups = (images, 1) if per_image else (1, images)
     values = maps.array.reshape(*groups, planes, -1)
-    mass = None
+    mass: Any = None
     if weights is not None:
         pixels = (shape[0], *shape[2:]) if len(shape) == 4 else shape
         mass = _take_weights(name, weights, maps, pixels, (*groups, -1))

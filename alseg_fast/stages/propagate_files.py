@@ -36,7 +36,8 @@ log = logging.getLogger("alseg")
 
 FORMAT = 1
 INFO, SUMMARY, THRESHOLD = "propagate.json", "summary.json", "threshold.json"
-MASKS, MASK_PARTS = "masks", "mask_parts"
+MASKS = "masks"
+MASK_PARTS = "mask_parts"
 _FOLDERS = {
     "histograms": re.compile(r"^part-\d{5,}\.(parquet|npy)$"),
     "state": re.compile(r"^[0-9a-f]{24}\.parquet$"),

@@ -14,7 +14,9 @@ from .propagate_gate import Claims, Neighbours
 from .propagate_inputs import PropagationPool
 from .propagate_options import PropagateOptions
 
-PAIRS, MANIFEST, FAILURES = "pairs.parquet", "manifest.parquet", "failures.parquet"
+PAIRS = "pairs.parquet"
+MANIFEST = "manifest.parquet"
+FAILURES = "failures.parquet"
 
 
 def _field(name: str, kind: pa.DataType, unit: str | None = None) -> pa.Field:

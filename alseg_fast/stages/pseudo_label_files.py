@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,7 +139,7 @@ def write_manifest(root: Path, schema: pa.Schema, tables: Iterable[pa.Table]) ->
 
 
 def manifest_rows(
-    rows: pa.Table, facts: list[Mapping[str, Any]], schema: pa.Schema, threshold: float, *, weights: bool
+    rows: pa.Table, facts: Sequence[Mapping[str, Any]], schema: pa.Schema, threshold: float, *, weights: bool
 ) -> pa.Table:
     """A block of manifest.parquet.
 

@@ -36,7 +36,6 @@ F64 = NDArray[np.float64]
 
 PART_IMAGES = 256
 PARTS, RESULT = "threshold_parts", "threshold.json"
-METHODS = ("gmm", "gmm3", "otsu")
 _PART = re.compile(r"^part-(\d{5,})\.json$")
 
 

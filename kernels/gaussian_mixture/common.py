@@ -52,7 +52,7 @@ def starts_of(x: F64, weight: F64, n_components: int, variance_floor: float) -> 
     )
     starts = [parts_of(x, weight, cut, variance_floor) for cut in cuts]
     mean = weight @ x
-    starts.append(spread_start(x, weight, k, weight @ (x - mean) ** 2 + variance_floor))
+    starts.append(spread_start(x, weight, k, float(weight @ (x - mean) ** 2) + variance_floor))
     return np.stack(starts)
 
 
@@ -107,7 +107,7 @@ def cut_by_kmeans(x: F64, weight: F64, k: int) -> NDArray[np.int64]:
     cuts = [int((best + cost(ends, last))[1:last].argmin()) + 1]
     for stage in reversed(cut_before):
         cuts.append(int(stage[cuts[-1]]))
-    return places[np.array(cuts[::-1])]
+    return np.asarray(places[np.array(cuts[::-1])])
 
 
 def crossing(lower: Sequence[float], upper: Sequence[float]) -> float | None:

@@ -145,7 +145,7 @@ def test_mistakes_are_one_line(alseg, config, tmp_path, words, status, said):
 
 def test_the_list(alseg, tmp_path, monkeypatch):
     monkeypatch.setattr(config_file, "READY", tmp_path)
-    (tmp_path / "toy-glas.yaml").write_text("# The toy on GlaS.\nmethod: toy\n")
+    (tmp_path / "toy-glas.yaml").write_text("# The toy on\n# GlaS. Small.\n#\n# More.\nmethod: toy\n")
     status, out, _ = alseg("train", "--list")
     assert status == 0
     assert "  toy-glas  The toy on GlaS." in out.splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional
 from ...checks import check_choice, check_threads
 from ...errors import DataError, DtypeError, RangeError, ShapeError
 from ...ops import CrfLattice
+from ...ops.map_inputs import NUMBERS
 
 _NAME = "dense_energy_loss"
 NORMALIZATIONS = ("symmetric", "none")
@@ -66,7 +66,7 @@ def dense_energy_loss(
     """
     check_choice(_NAME, "normalization", normalization, NORMALIZATIONS)
     for argument, value, most in (("sigma_rgb", sigma_rgb, 1e6), ("sigma_xy", sigma_xy, 1e6), ("scale", scale, 1.0)):
-        if isinstance(value, bool) or not isinstance(value, Real) or not 1e-3 <= value <= most:
+        if isinstance(value, bool) or not isinstance(value, NUMBERS) or not 1e-3 <= value <= most:
             raise RangeError(f"{_NAME}: {argument} must be in 0.001..{most:g}; got {value!r}. The defaults are usual.")
     threads = check_threads(_NAME, num_threads) or None
     _check_tensors(rgb, probs, valid)
@@ -127,7 +127,8 @@ class _Energy(torch.autograd.Function):
             raise DataError(f"{_NAME}: probs must be finite; they hold NaN or inf. Look for the step that made them.")
         pictures = rgb.permute(0, 2, 3, 1).cpu().numpy()
         masks = inside.numpy()
-        total, kept = 0.0, []
+        total = 0.0
+        kept: list[Any] = []  # of each image, or None where no pixel is valid
         for image, planes, mask in zip(pictures, soft, masks, strict=True):
             count = int(mask.sum())
             if not count:
@@ -146,7 +147,7 @@ class _Energy(torch.autograd.Function):
         return torch.tensor(total, dtype=probs.dtype, device=probs.device)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         out = np.zeros(ctx.shape)
         for i, parts in enumerate(ctx.kept):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...checks import check_choice
 from ...errors import RangeError, UsageError
 from .decoders import DECODERS
 from .encoders import ENCODERS
 from .heads import HEADS
+from .staged import Encoder
 from .weak_network import WeakNetwork
 from .weights import load_weights
 
@@ -73,6 +73,8 @@ def build_network(
     """
     makers = _makers(encoder, pooling, decoder, n_tags)
     _check_numbers(n_tags, n_classes, dropout, decoder, aux_tags, pooling)
+    if seed is not None and type(seed) is not int:
+        raise RangeError(f"build_network: seed must be an integer or None; got {seed!r}. None draws one.")
     cascade = decoder == "icnet" if cascade is None else cascade
     if cascade and "output_stride" in _options_of(makers["encoder"]):
         options = {"output_stride": CASCADE_OUTPUT_STRIDE} | options
@@ -98,29 +100,20 @@ def build_network(
             f"got {unknown[0]!r}. They take: {', '.join(sorted(known)) or 'none'}."
         )
     with torch.random.fork_rng(devices=()):  # torch fills new layers; these numbers are replaced below
-        trunk = makers["encoder"](**used["encoder"])
-        if cascade and len(trunk.widths) <= max(CASCADE):
-            raise UsageError(
-                f"build_network: cascade must be off for an encoder of {len(trunk.widths)} stage, {encoder}; it is on. "
-                "Choose a convolutional encoder, or decoder='largefov'."
-            )
-        blocks = len(trunk.block_widths)
-        if aux_tags and not -blocks <= aux_block < blocks:
-            raise RangeError(
-                f"build_network: aux_block must be in {-blocks}..{blocks - 1}; got {aux_block}. -3 is usual."
-            )
-        heads: list[nn.Module | None] = [None, None]
+        trunk: Encoder = makers["encoder"](**used["encoder"])
+        _check_blocks(trunk, encoder, cascade, aux_tags, aux_block)
+        tag_head = aux_head = head = None
         if n_tags:
-            heads[0] = makers["pooling"](trunk.widths[-1], n_tags, **used["pooling"])
+            tag_head = makers["pooling"](trunk.widths[-1], n_tags, **used["pooling"])
         if aux_tags:
-            heads[1] = makers["pooling"](trunk.block_widths[aux_block], n_tags, **used["pooling"])
-        head = None
+            aux_head = makers["pooling"](trunk.block_widths[aux_block], n_tags, **used["pooling"])
         if decoder != NO_DECODER:
             outputs = 1 if n_classes == 2 else n_classes
             head = makers["decoder"](trunk.widths, outputs, dropout=dropout, **used["decoder"])
     network = WeakNetwork(
         trunk,
-        *heads,
+        tag_head,
+        aux_head,
         head,
         dropout=dropout,
         encoder_dropout=encoder_dropout,
@@ -129,7 +122,8 @@ def build_network(
         config=given,
     )
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
-    for part in (trunk, *heads, head):
+    # In this order, so that a classifier begins alike with and without a decoder.
+    for part in (trunk, tag_head, aux_head, head):
         if part is not None:
             part.initialise(generator)
     if weights is not None:
@@ -168,6 +162,20 @@ def _check_numbers(
         raise UsageError(f"build_network: n_tags must be at least 1 for {wanted}; got 0. Give the number of tags.")
     if aux_tags and pooling == "acol":
         raise UsageError("build_network: aux_tags must be off with pooling='acol'; it is on. ACoL has two classifiers.")
+
+
+def _check_blocks(trunk: Encoder, name: str, cascade: bool, aux_tags: bool, aux_block: object) -> None:
+    """What can only be checked against the encoder that was made."""
+    if cascade and len(trunk.widths) <= max(CASCADE):
+        raise UsageError(
+            f"build_network: cascade must be off for an encoder of {len(trunk.widths)} stage, {name}; it is on. "
+            "Choose a convolutional encoder, or decoder='largefov'."
+        )
+    blocks = len(trunk.block_widths)
+    if aux_tags and (type(aux_block) is not int or not -blocks <= aux_block < blocks):
+        raise RangeError(
+            f"build_network: aux_block must be an integer in {-blocks}..{blocks - 1}; got {aux_block!r}. -3 is usual."
+        )
 
 
 def _options_of(maker: Callable[..., Any]) -> set[str]:

@@ -37,7 +37,8 @@ def export_network(
             channel it has after the second. "cam": of the tags.
         mean, std: of the training pictures, in the range 0..1.
         mc_passes: T stochastic passes with the network's dropout, see `to_onnx`.
-        options: further ones of `to_onnx`: ``flips``, ``seed``, ``batch``, ``opset``, ``max_mask_bytes``.
+        options: further ones of `to_onnx`: ``background`` (of "cam"), ``flips``, ``seed``, ``batch``, ``opset``,
+            ``max_mask_bytes``.
     Raises:
         UsageError: the network has no such head, or the classes are not as many as it has.
         ModelError, RangeError: see `to_onnx`.

@@ -72,4 +72,6 @@ class LightEncoder(StagedEncoder):
         for part in self.modules():
             if isinstance(part, LightBlock):
                 # A block starts as its shortcut: the signal reaches the classifier undistorted (Goyal et al., 2017).
-                part.second[1].weight.zero_()
+                for norm in part.second:
+                    if isinstance(norm, (nn.GroupNorm, nn.BatchNorm2d)):
+                        norm.weight.zero_()

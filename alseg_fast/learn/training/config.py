@@ -59,6 +59,7 @@ class DataConfig(Settings):
         labelled: images whose masks the learner sees: "all", a number, "per-class:N", "file:PATH" (an id a line).
         weak: only weak labels of these masks; None: the masks.
         mean, std: of the normalisation (p / 255 - mean) / std; ImageNet's, which pretrained encoders expect.
+        check: read every picture and mask once before the training, and leave out what cannot be read.
         cache: keep decoded pictures in memory, up to 1 GiB, or so many bytes.
         keep_groups: hold out whole groups (patients, drives).
         workers: threads that prepare batches ahead; 0: none.
@@ -76,6 +77,7 @@ class DataConfig(Settings):
     weak: WeakConfig | None = None
     mean: Three = (0.485, 0.456, 0.406)
     std: Three = (0.229, 0.224, 0.225)
+    check: bool = True
     cache: bool | Annotated[int, Field(ge=0)] = True
     keep_groups: bool = False
     workers: Annotated[int, Field(ge=0)] = 1

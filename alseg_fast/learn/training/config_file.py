@@ -6,6 +6,7 @@ YAML is read as version 1.2 has it, not 1.1: 1e-4 is a number, and off, no and 0
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,12 +57,13 @@ def ready_names() -> list[str]:
 
 
 def ready_configs() -> dict[str, str]:
-    """Name -> what it is for: the first line of its comment."""
+    """Name -> what it is for: the first sentence of the comment it begins with."""
     found = {}
     for name in ready_names():
-        with open(READY / f"{name}.yaml", encoding="utf-8") as file:
-            first = file.readline()
-        found[name] = first.removeprefix("#").strip() if first.startswith("#") else ""
+        lines = (READY / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        comment = itertools.takewhile(lambda line: re.match(r"#\s*\S", line), lines)
+        words = " ".join(line.removeprefix("#").strip() for line in comment)
+        found[name] = re.split(r"(?<=\.)\s+(?=[A-Z])", words)[0]
     return found
 
 

@@ -71,6 +71,7 @@ class Data:
         labelled: ids of the images whose masks the learner sees.
         weak_seconds: what drawing the weak labels would have cost an annotator, of all labelled images together;
             None: full masks.
+        failures: id -> why, of the images that could not be read and are in no part.
     """
 
     train: Dataset
@@ -79,6 +80,7 @@ class Data:
     test: Dataset | None
     labelled: tuple[str, ...]
     weak_seconds: float | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Job:
         events: who is told about progress.
         files: what `export` wrote, by name.
         stages: results of `train`, by name.
-        failures: images that could not be read while training, with the reason.
+        failures: images that could not be read while training, with the reason, beside those of `data`.
     """
 
     config: TrainConfig

@@ -5,22 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from ... import atomic
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ..data.annotation_cost import annotation_seconds
 from ..data.dataset import Dataset, Sample
-from ..data.pictures import read_mask
+from ..data.mask_tags import in_order
+from ..data.pictures import read_mask, read_picture
 from ..data.readers import read_dataset
 from ..data.splits import draw_labelled, hold_out
 from ..data.tag_choice import keep_tags
 from ..data.weak_labels import weak_labels
 from .config import DataConfig, WeakConfig
 from .job import Data
+
+log = logging.getLogger("alseg")
 
 
 def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
@@ -37,19 +42,58 @@ def prepare_data(config: DataConfig, seed: int, out: Path) -> Data:
     dataset = read_dataset(config.dataset, config.root, **config.options)
     if config.tags is not None:
         dataset = keep_tags(dataset, config.tags if isinstance(config.tags, int) else list(config.tags))
-    train = _split(dataset, config.train_split, "train_split")
-    test = None if config.test_split is None else _split(dataset, config.test_split, "test_split")
-    validation: Dataset | None = None
+    splits = {"train_split": config.train_split, "test_split": config.test_split}
     if isinstance(config.validation, str):
-        validation = _split(dataset, config.validation.removeprefix("split:"), "validation")
-    elif config.validation is not None:
+        splits["validation"] = config.validation.removeprefix("split:")
+    for key, split in splits.items():
+        _check_split(dataset, key, split)
+    failures: dict[str, str] = {}
+    if config.check:
+        used = tuple(s for s in dataset.samples if s.split in splits.values())
+        dataset, failures = readable(replace(dataset, samples=used))
+        for key, split in splits.items():
+            _check_split(dataset, key, split, failures)
+    train = dataset.split(config.train_split)
+    test = None if config.test_split is None else dataset.split(config.test_split)
+    validation: Dataset | None = None
+    if "validation" in splits:
+        validation = dataset.split(str(splits["validation"]))
+    elif isinstance(config.validation, float):
         train, validation = hold_out(train, config.validation, seed, keep_groups=config.keep_groups)
     labelled = choose_labelled(train, config.labelled, seed)
     seen = train.with_labels(labelled)
     seconds = None
     if config.weak is not None:
         seen, seconds = with_weak_labels(seen, config.weak, seed, out / "weak")
-    return Data(seen, train, validation, test, labelled, seconds)
+    return Data(seen, train, validation, test, labelled, seconds, failures)
+
+
+def readable(dataset: Dataset) -> tuple[Dataset, dict[str, str]]:
+    """The images whose picture and mask can be read, and of the others id -> why not.
+
+    Every file is read once, at the lowest resolution its format can be decoded at, so that a damaged test image is
+    known before the training and not after it.
+    Raises: DataError: none can be read.
+    """
+
+    def problem(sample: Sample) -> str | None:
+        try:
+            read_picture(dataset, sample, stored_size=lambda size: (1, 1))
+        except DataError as error:
+            return str(error)
+        return None
+
+    found = zip(dataset.samples, in_order(problem, dataset.samples), strict=True)
+    failures = {sample.image_id: text for sample, text in found if text is not None}
+    kept = tuple(s for s in dataset.samples if s.image_id not in failures)
+    if failures:
+        first, why = next(iter(failures.items()))
+        if not kept:
+            raise DataError(
+                f"none of the {len(failures)} images of {dataset.name} can be read; the first, {first}: {why}"
+            )
+        log.warning("%d images cannot be read and are left out; the first, %s: %s", len(failures), first, why)
+    return replace(dataset, samples=kept), failures
 
 
 def data_digest(data: Data) -> str:
@@ -110,12 +154,18 @@ def with_weak_labels(train: Dataset, weak: WeakConfig, seed: int, directory: Pat
     return replace(train, samples=tuple(samples)), seconds
 
 
-def _split(dataset: Dataset, name: str, key: str) -> Dataset:
-    part = dataset.split(name)
-    if not len(part):
-        known = ", ".join(sorted({s.split for s in dataset.samples})) or "none"
-        raise UsageError(f"data.{key}: the data set {dataset.name} has no image of the split {name!r}; it has {known}")
-    return part
+def _check_split(dataset: Dataset, key: str, split: str | None, failures: Mapping[str, str] | None = None) -> None:
+    """Raises: UsageError: there is no image of this split; after reading them, with `failures`: none that is whole."""
+    known = sorted({s.split for s in dataset.samples})
+    if split is None or split in known:
+        return
+    if failures:
+        raise DataError(
+            f"no image of the split {split!r} of {dataset.name} can be read, such as {next(iter(failures))}"
+        )
+    raise UsageError(
+        f"data.{key}: the data set {dataset.name} has no image of the split {split!r}; it has {', '.join(known)}"
+    )
 
 
 def _ids_in(path: Path) -> set[str]:

@@ -92,7 +92,7 @@ def _result(job: Job, outcome: Outcome, seconds: float) -> dict[str, Any]:
         "facts": dict(outcome.facts),
         "stages": {name: asdict(stage) for name, stage in job.stages.items()},
         "files": {name: str(path.relative_to(job.out)) for name, path in job.files.items()},
-        "failures": dict(job.failures),
+        "failures": {**data.failures, **job.failures},
         "images": counts,
         "labelled": list(data.labelled),
         "weak_label_seconds": data.weak_seconds,

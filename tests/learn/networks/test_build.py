@@ -93,6 +93,12 @@ def test_first_weights_follow_from_the_seed():
     assert changed(third, build_network(**build).state_dict()) == drawn
 
 
+def test_a_classifier_begins_alike_with_and_without_a_decoder():
+    alone = build_network(n_tags=2, n_classes=3, decoder="none", aux_tags=True, seed=1).state_dict()
+    whole = build_network(n_tags=2, n_classes=3, decoder="unet", aux_tags=True, seed=1).state_dict()
+    assert changed(alone, whole) == set()
+
+
 @pytest.mark.parametrize("encoder", ["light", "resnet18", "vit_tiny"])
 def test_signals_neither_vanish_nor_explode_at_the_start(encoder):
     network = build_network(
@@ -202,7 +208,8 @@ BAD = [
     ({"n_tags": 0, "decoder": "none"}, UsageError, "n_tags must be at least 1 for a network without a decoder; got 0"),
     ({"n_tags": 0, "aux_tags": True}, UsageError, "n_tags must be at least 1 for aux_tags; got 0"),
     ({"aux_tags": True, "pooling": "acol"}, UsageError, "aux_tags must be off with pooling='acol'"),
-    ({"aux_tags": True, "aux_block": 5}, RangeError, r"aux_block must be in -5\.\.4; got 5"),
+    ({"aux_tags": True, "aux_block": 5}, RangeError, r"aux_block must be an integer in -5\.\.4; got 5"),
+    ({"seed": 1.5}, RangeError, "seed must be an integer or None; got 1.5"),
     ({"base": 3}, UsageError, "options must belong to the chosen parts .*; got 'base'. They take: .*kmax"),
     ({"patch": 8}, UsageError, "got 'patch'"),
     ({"norm": "layer"}, RangeError, "kind must be one of group, batch; got 'layer'"),

@@ -209,12 +209,23 @@ def test_damaged_files_are_told(pictures, tmp_path):
         run_training(config_of(pictures, stages__main__steps=1), out)
 
 
-def test_pictures_that_cannot_be_read_are_counted(tmp_path):
+@pytest.mark.parametrize("check", [True, False])
+def test_pictures_that_cannot_be_read_are_counted(tmp_path, check):
     pictures = draw_glas(tmp_path / "pictures")
     (pictures / "train_1.bmp").write_bytes(b"BM no picture")
-    config = config_of(pictures, data__validation=None, data__labelled=0, stages__main__batch_size=10)
-    result = run_training(config, tmp_path / "out")
+    wanted = {"data__validation": None, "data__labelled": 0, "stages__main__batch_size": 10, "data__check": check}
+    result = run_training(config_of(pictures, **wanted), tmp_path / "out")
     assert list(result["failures"]) == ["train_1"]
+    assert result["images"]["train"] == (9 if check else 10)
+
+
+def test_damaged_test_images_and_masks_are_known_before_the_training(tmp_path):
+    pictures = draw_glas(tmp_path / "pictures")
+    (pictures / "testA_1.bmp").write_bytes(b"BM no picture")
+    (pictures / "testA_2_anno.bmp").write_bytes((pictures / "train_1_anno.bmp").read_bytes()[:200])
+    result = run_training(config_of(pictures, stages__main__steps=1), tmp_path / "out")
+    assert sorted(result["failures"]) == ["testA_1", "testA_2"]
+    assert result["images"]["test"] == 2
 
 
 @pytest.mark.parametrize(
@@ -282,5 +293,9 @@ def test_all_pictures_unreadable(tmp_path):
     for path in pictures.glob("train_*[0-9].bmp"):
         path.write_bytes(b"BM no picture")
     config = config_of(pictures, data__validation=None, data__labelled=0)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="no image of the split 'train' of glas can be read, such as train_1"):
+        run_training(config, tmp_path / "out")
+    for path in pictures.glob("*[0-9].bmp"):
+        path.write_bytes(b"BM no picture")
+    with pytest.raises(DataError, match="none of the 14 images of glas can be read; the first, train_1: "):
         run_training(config, tmp_path / "out")

@@ -10,7 +10,8 @@ from torch import nn
 
 from ...checks import check_choice
 from ...errors import RangeError
-from ..networks.build import WeakNetwork, build_network
+from ..networks.build import build_network
+from ..networks.weak_network import WeakNetwork
 
 TeacherStart = Literal["copy", "separate_heads"]
 Buffers = Literal["copy", "average"]

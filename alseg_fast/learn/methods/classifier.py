@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor
 
+from ...errors import UsageError
 from ..data.batch import Batch
 from ..data.dataset import Dataset
 from ..data.transforms import View
 from ..losses.equivariance import equivariance_loss, transformed_pair
-from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.evaluate import evaluate_cams
 from ..training.job import Job, Outcome
@@ -73,7 +74,10 @@ class Classifier(OneNetwork):
         )
         if options.equivariance_weight > 0:
             _, small = transformed_pair(images, scale=options.equivariance_scale)
-            loss = equivariance_loss(outputs.cams, self.network(small, batch.tags).cams, batch.tags)
+            again = self.network(small, batch.tags)
+            if outputs.cams is None or again.cams is None:
+                raise UsageError("classifier: network must have activation maps; got none. Build it with a tag head.")
+            loss = equivariance_loss(outputs.cams, again.cams, batch.tags)
             parts["equivariance"] = options.equivariance_weight * loss
         return parts
 

@@ -22,7 +22,7 @@ from ..data.pictures import read_image
 from ..maps.erased_regions import ErasedRegions
 from ..maps.erasing import hot_regions, still_recognised
 from ..maps.teacher import evaluating
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
 from ..training.loop import train_stage

@@ -18,7 +18,7 @@ from ..data.pictures import read_picture
 from ..data.transforms import View
 from ..maps.cams import published_wsl_mask
 from ..maps.teacher import activation_maps, evaluating
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.evaluate import tag_matrix
 from ..training.metrics import choose_threshold, dice_per_image
 

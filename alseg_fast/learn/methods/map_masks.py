@@ -26,7 +26,7 @@ from ..data.pictures import read_image
 from ..data.transforms import View
 from ..losses.swapped import tags_to_classes
 from ..maps.teacher import teacher_maps
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 
 Uint8 = npt.NDArray[np.uint8]

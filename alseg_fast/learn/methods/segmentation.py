@@ -16,8 +16,8 @@ from ..data.transforms import View
 from ..losses.published import belharbi_loss
 from ..losses.schedules import LambdaSchedule
 from ..losses.segmentation import segmentation_loss
-from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.evaluate import evaluate_segmentation
 from ..training.job import Job, Outcome

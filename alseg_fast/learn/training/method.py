@@ -33,8 +33,10 @@ class Method(Protocol):
     generator, which the loop keeps in its checkpoints.
     """
 
-    network: nn.Module
-    """The network that is trained and, at the end, exported."""
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained and, at the end, exported."""
+        ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For the optimiser: dicts with "params" and perhaps "lr_factor" (times the stage's rate)."""

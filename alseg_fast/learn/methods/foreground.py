@@ -19,7 +19,7 @@ from ..data.transforms import View
 from ..maps.cams import published_wsl_mask
 from ..maps.teacher import activation_maps, evaluating
 from ..networks.weak_network import WeakNetwork
-from ..training.evaluate import tag_matrix
+from ..training.figures import tag_matrix
 from ..training.metrics import choose_threshold, dice_per_image
 
 Kind = Literal["cam", "segmentation"]

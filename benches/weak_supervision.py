@@ -34,12 +34,18 @@ CCP_COLUMNS = [
     *[("threshold", "threshold"), ("seconds", "s")],
 ]
 CLASS_COLUMNS_HEAD = ("name", "way")
-GLAS_COLUMNS = [("name", "masks of"), ("dice", "Dice"), ("miou", "mIoU"), ("threshold", "threshold"), ("labels", "masks used")]
+GLAS_COLUMNS = [
+    ("name", "masks of"),
+    ("dice", "Dice"),
+    ("miou", "mIoU"),
+    ("threshold", "threshold"),
+    ("labels", "masks used"),
+]
 CCP_NOTES = (
     "mIoU over background and the 8 most frequent classes, at each photo's own size; means over the seeds, +- half the "
-    "difference of the two. CAM: of activation maps validated with the photo's true tags (what pseudo-labels of tagged "
-    "photos are made of); unmasked: with the tags that the network predicts itself. oracle: the best threshold, chosen on "
-    "the held-out masks; no method has it. seg: arg-max of the segmentation head, which the first two rows do not train; "
+    "range over them. CAM: of activation maps validated with the photo's true tags (as pseudo-labels of tagged photos "
+    "are made); unmasked: with the tags that the network predicts itself. oracle: the best threshold, chosen on the "
+    "held-out masks; no method has it. seg: arg-max of the segmentation head, which the first two rows do not train; "
     "masked: classes removed that the true tags rule out.",
     "Each row adds one part to the row above. Reliability weights need a loss to weigh, so one row between lets the "
     "network's own maps label a segmentation head. Swapped: an averaged network labels both ways.",
@@ -47,9 +53,10 @@ CCP_NOTES = (
     "training. s: of one training, on the stated threads, by the wall clock.",
 )
 GLAS_NOTES = (
-    "Dice is the mean over the test images. The classifier has seen image tags only. Thresholds of 'validation' are chosen "
-    "on the masks of the validation images, which are counted as labels; the oracle's is chosen on the test masks: no method "
-    "has it, maps cannot reach more. published rule: foreground where the true class wins the arg-max.",
+    "Dice is the mean over the test images. The classifier has seen image tags only. Validation thresholds and the "
+    "best step of the segmentation are chosen on the masks of the validation images, which are counted as labels; the "
+    "oracle's is chosen on the test masks: no method has it, maps cannot reach more. published rule: foreground where "
+    "the true class wins the arg-max.",
 )
 
 

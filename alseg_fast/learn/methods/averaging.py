@@ -10,7 +10,8 @@ from torch import nn
 
 from ...checks import check_choice
 from ...errors import RangeError
-from ..networks.build import WeakNetwork, build_network
+from ..networks.build import build_network
+from ..networks.weak_network import WeakNetwork
 
 TeacherStart = Literal["copy", "separate_heads"]
 Buffers = Literal["copy", "average"]
@@ -51,8 +52,8 @@ def follow(teacher: nn.Module, network: nn.Module, decay: float, *, buffers: Buf
     check_choice("follow", "buffers", buffers, ("copy", "average"))
     for mine, its in zip(teacher.parameters(), network.parameters(), strict=True):
         mine.mul_(decay).add_(its, alpha=1.0 - decay)
-    for mine, its in zip(teacher.buffers(), network.buffers(), strict=True):
-        if buffers == "average" and mine.is_floating_point():
-            mine.mul_(decay).add_(its, alpha=1.0 - decay)
+    for kept, latest in zip(teacher.buffers(), network.buffers(), strict=True):
+        if buffers == "average" and kept.is_floating_point():
+            kept.mul_(decay).add_(latest, alpha=1.0 - decay)
         else:
-            mine.copy_(its)
+            kept.copy_(latest)

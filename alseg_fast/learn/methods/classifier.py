@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor
 
+from ...errors import UsageError
 from ..data.batch import Batch
 from ..data.dataset import Dataset
 from ..data.transforms import View
 from ..losses.equivariance import equivariance_loss, transformed_pair
-from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.evaluate import evaluate_cams
 from ..training.job import Job, Outcome
@@ -73,7 +74,10 @@ class Classifier(OneNetwork):
         )
         if options.equivariance_weight > 0:
             _, small = transformed_pair(images, scale=options.equivariance_scale)
-            loss = equivariance_loss(outputs.cams, self.network(small, batch.tags).cams, batch.tags)
+            again = self.network(small, batch.tags)
+            if outputs.cams is None or again.cams is None:
+                raise UsageError("classifier: network must have activation maps; got none. Build it with a tag head.")
+            loss = equivariance_loss(outputs.cams, again.cams, batch.tags)
             parts["equivariance"] = options.equivariance_weight * loss
         return parts
 
@@ -93,15 +97,15 @@ def run(job: Job, options: Options) -> Outcome:
     return Outcome(cam_figures(job, network, threshold=options.cam_threshold))
 
 
-def train_classifier(job: Job, options: ClassifierOptions, *, dataset: Dataset | None = None, **changes: Any) -> WeakNetwork:
+def train_classifier(job: Job, options: ClassifierOptions, **changes: Any) -> WeakNetwork:
     """The stage "classifier" of every recipe that begins with one: a network without decoder, trained on tags.
 
+    Masks of the training images are not read.
+
     Args:
-        dataset: the training images if not given; masks are not read.
         changes: keywords of `build_network` that win over the config.
     """
-    data = job.data.train if dataset is None else dataset
-    data = data.with_labels(())
+    data = job.data.train.with_labels(())
     network = job.build_network(decoder="none", **changes)
     method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options)
     job.train("classifier", method, job.make_batches(data, "classifier", strong=options.strong))

@@ -18,7 +18,7 @@ from ..training.job import Job, Outcome
 from .averaging import make_teacher
 from .cosa_method import Cosa
 from .cosa_options import Options
-from .figures import cam_figures, segmentation_figures
+from .figures import Figures, cam_figures, segmentation_figures
 from .map_masks import RefineOptions, fit_maps
 
 __all__ = ["Options", "run"]
@@ -43,7 +43,7 @@ def run(job: Job, options: Options) -> Outcome:
     result = job.train("cosa", method, job.make_batches(train, "cosa", strong=options.strong))
     chosen = options.threshold
     fitted = job.once("threshold", lambda: _fit(job, method))
-    figures = {}
+    figures: Figures = {}
     for name, threshold in (("fixed threshold", chosen.centre), ("fitted threshold", fitted["threshold"])):
         figures |= cam_figures(job, method.judged, threshold=threshold, name=name, training=True)
     figures |= segmentation_figures(job, method.judged, threshold=0.5, training=True)

@@ -16,8 +16,8 @@ from ..losses.contrastive import contrastive_separation
 from ..losses.energy import dense_energy_loss
 from ..losses.swapped import cam_to_segmentation, segmentation_pseudo_labels, segmentation_to_cam
 from ..maps.teacher import TeacherMaps, teacher_maps
-from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
+from ..networks.weak_network import WeakNetwork
 from ..training.method import Losses
 from .averaging import follow
 from .cosa_labels import MapLabels, Thresholds, label_maps

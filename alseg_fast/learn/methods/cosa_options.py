@@ -109,7 +109,7 @@ class ReliabilityOptions(Settings):
 
 
 class ContrastiveOptions(Settings):
-    """Separation of the activation vectors of sure pixels. Weight, epsilon, temperature and similarity are told nowhere.
+    """Separation of the activation vectors of sure pixels; weight, epsilon, temperature, similarity are told nowhere.
 
     Attributes:
         weight: 0 leaves it out.

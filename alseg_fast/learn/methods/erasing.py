@@ -1,9 +1,10 @@
-"""Adversarial erasing, the classical loop: train, find the hot region, erase it, train again; the union is the object."""
+"""Adversarial erasing, the classical loop: train, find what is hot, erase it, train again; the union is the object."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from ..data.pictures import read_image
 from ..maps.erased_regions import ErasedRegions
 from ..maps.erasing import hot_regions, still_recognised
 from ..maps.teacher import evaluating
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
 from ..training.loop import train_stage
@@ -50,9 +51,10 @@ class Options(Settings):
 
 
 def run(job: Job, options: Options) -> Outcome:
-    """Stage "classifier", once a round. OUT/files/pseudo_masks has the union as masks, OUT/files/regions the bits of each round.
+    """Stage "classifier", once a round.
 
-    Exports the first classifier: it is the one that saw whole pictures.
+    OUT/files/pseudo_masks has the union as masks, OUT/files/regions the bits of each
+    round. Exports the first classifier: it is the one that saw whole pictures.
     """
     train, folder = job.data.train, job.directory("regions")
     data = train.with_labels(())
@@ -66,11 +68,7 @@ def run(job: Job, options: Options) -> Outcome:
         if number == 0:
             job.export(network, head="cam")
         path = folder / f"{name}.npz"
-
-        def find(network: WeakNetwork = network, data: Dataset = data, path: Path = path) -> dict[str, Any]:
-            return _find(job, options, network, data, regions, first_scores, path)
-
-        found = job.once(name, find)
+        found = job.once(name, partial(_find, job, options, network, data, regions, first_scores, path))
         # From the file in every case: what a second start would have.
         regions = ErasedRegions.load(path)
         first_scores = first_scores or found["scores"]
@@ -123,9 +121,7 @@ def _find(
             scores = _probabilities(outputs.tag_logits, data.single_tag)
             scores_of[sample.image_id] = scores[0].tolist()
             first = torch.tensor([first_scores.get(sample.image_id, scores_of[sample.image_id])], device=job.device)
-            allowed = still_recognised(
-                scores, first, tags, min_score=options.min_score, max_drop=options.max_drop
-            )
+            allowed = still_recognised(scores, first, tags, min_score=options.min_score, max_drop=options.max_drop)
             hot = hot_regions(outputs.cams, tags, options.threshold, size=size)
             added += regions.add([sample.image_id], hot, allowed)
     regions.rounds += 1

@@ -10,7 +10,7 @@ from ..data.dataset import Dataset
 from ..data.label_images import read_ids
 from ..data.pictures import read_mask
 from ..data.transforms import View
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.evaluate import evaluate_cams, evaluate_segmentation
 from ..training.job import Job
 from ..training.metrics import ConfusionMeter

@@ -18,8 +18,8 @@ from ..data.pictures import read_picture
 from ..data.transforms import View
 from ..maps.cams import published_wsl_mask
 from ..maps.teacher import activation_maps, evaluating
-from ..networks.build import WeakNetwork
-from ..training.evaluate import tag_matrix
+from ..networks.weak_network import WeakNetwork
+from ..training.figures import tag_matrix
 from ..training.metrics import choose_threshold, dice_per_image
 
 Kind = Literal["cam", "segmentation"]
@@ -54,8 +54,8 @@ def foreground_maps(
     for picture, truth, tags in _pictures(network, dataset, view):
         size = (truth.shape[0], truth.shape[1])
         if kind == "segmentation":
-            logits = F.interpolate(_have(network(picture).seg_logits, "a decoder"), size, mode="bilinear", align_corners=False)
-            values = logits[0, 0].sigmoid()
+            logits = _have(network(picture).seg_logits, "a decoder")
+            values = F.interpolate(logits, size, mode="bilinear", align_corners=False)[0, 0].sigmoid()
         elif bool(tags.any()):
             maps = activation_maps(network, picture, tags)
             values = F.interpolate(maps, size, mode="bilinear", align_corners=False)[0].amax(dim=0)

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..data.batch import Batch
 from ..data.dataset import Dataset
 from ..data.transforms import View
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
 from ..training.method import Losses

@@ -26,7 +26,7 @@ from ..data.pictures import read_image
 from ..data.transforms import View
 from ..losses.swapped import tags_to_classes
 from ..maps.teacher import teacher_maps
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 
 Uint8 = npt.NDArray[np.uint8]
@@ -177,9 +177,7 @@ def _maps(
     return teacher_maps(network, picture, tags, scales=options.scales, flip=options.flip).cams
 
 
-def _label(
-    image: Uint8, cams: Tensor, sample: Sample, dataset: Dataset, band: Band, options: RefineOptions
-) -> Uint8:
+def _label(image: Uint8, cams: Tensor, sample: Sample, dataset: Dataset, band: Band, options: RefineOptions) -> Uint8:
     """[H, W] class ids at the picture's size."""
     size = (image.shape[0], image.shape[1])
     present = cams[:, list(sample.tags)]

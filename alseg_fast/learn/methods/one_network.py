@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.method import Losses
 
 

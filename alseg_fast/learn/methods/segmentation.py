@@ -16,8 +16,8 @@ from ..data.transforms import View
 from ..losses.published import belharbi_loss
 from ..losses.schedules import LambdaSchedule
 from ..losses.segmentation import segmentation_loss
-from ..networks.build import WeakNetwork
 from ..networks.outputs import NetworkOutputs
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.evaluate import evaluate_segmentation
 from ..training.job import Job, Outcome
@@ -31,7 +31,10 @@ def _tuple(value: object) -> object:
 
 
 class PseudoWeight(Settings):
-    """lambda, the weight of pseudo-labelled images over the steps, see `LambdaSchedule`; published: 0.1 (GlaS), 0.001 (CUB)."""
+    """lambda, the weight of pseudo-labelled images over the steps, see `LambdaSchedule`.
+
+    Published: constant, 0.1 (GlaS) and 0.001 (CUB).
+    """
 
     kind: Literal["constant", "linear", "exponential"] = "constant"
     start: Annotated[float, Field(ge=0)] = 0.1

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...errors import ModelError
-from ..networks.build import WeakNetwork
+from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
 from .classifier import ClassifierOptions, train_classifier
@@ -31,9 +31,9 @@ class Options(Settings):
 def run(job: Job, options: Options) -> Outcome:
     """Stages "classifier" (all training images, tags) and "segmentation" (labelled ones, masks).
 
-    The figures compare the activation maps alone, at a fixed threshold, at the one that is best on the validation masks,
-    at the one that is best on the test masks (which no method can know; what maps could reach at most), and by the
-    published rule without a threshold, with the segmentation.
+    The figures compare the activation maps alone with the segmentation: at a fixed threshold, at the one that is best
+    on the validation masks, at the one that is best on the test masks (which no method can know; what maps could reach
+    at most), and by the published rule, which has none.
     """
     classifier = train_classifier(job, options.classifier)
     figures = cam_figures(job, classifier, threshold=options.classifier.cam_threshold)

@@ -13,7 +13,7 @@ from ..networks.outputs import NetworkOutputs
 def tag_parts(
     outputs: NetworkOutputs, batch: Batch, *, single_tag: bool, weight: float, aux_weight: float
 ) -> dict[str, Tensor]:
-    """"tags", and "aux_tags" where the network has an auxiliary classifier, weights included."""
+    """The parts "tags", and "aux_tags" where the network has an auxiliary classifier, weights included."""
     if outputs.tag_logits is None:
         raise UsageError(
             "tag_parts: network must have a tag head; got one without. Set n_tags to the number of the data set's tags."

@@ -42,7 +42,14 @@ def make_batch(tags, masks=None, labelled=None, pseudo=None, seed=0):
 
 
 def make_network(seed=0, **changes):
-    wanted = {"encoder": "light", "n_tags": 2, "n_classes": 3, "pooling": "max", "decoder": "largefov", "aux_tags": True}
+    wanted = {
+        "encoder": "light",
+        "n_tags": 2,
+        "n_classes": 3,
+        "pooling": "max",
+        "decoder": "largefov",
+        "aux_tags": True,
+    }
     return build_network(**{**wanted, **changes}, seed=seed)
 
 
@@ -59,9 +66,7 @@ def make_cosa(network=None, *, single_tag=False, **changes):
     network = network or make_network()
     chosen = Options.model_validate(options)
     teacher = make_teacher(network, chosen.teacher.start, seed=5)
-    method = Cosa(
-        network, teacher, single_tag=single_tag, class_of_tag=(1, 2), view=View((SIDE, SIDE)), options=chosen
-    )
+    method = Cosa(network, teacher, single_tag=single_tag, class_of_tag=(1, 2), view=View((SIDE, SIDE)), options=chosen)
     method.start()
     return method
 
@@ -97,7 +102,8 @@ def test_teacher_is_the_exact_moving_average():
     for value, wanted in zip(method.teacher.parameters(), expected, strict=True):
         torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-7)
         assert not value.requires_grad
-    assert not method.teacher.training and method.network.training
+    assert not method.teacher.training
+    assert method.network.training
 
 
 @pytest.mark.parametrize("buffers", ["copy", "average"])
@@ -168,7 +174,8 @@ def test_cosa_with_all_zero_maps_learns_nothing_from_them():
             head.classifier.weight.zero_()
     method = make_cosa(network)
     losses = method.losses(make_batch([[1, 0], [0, 1]]), 0)
-    assert float(losses.parts["cam_to_seg"]) == 0 and float(losses.parts["contrastive"]) == 0
+    assert float(losses.parts["cam_to_seg"]) == 0
+    assert float(losses.parts["contrastive"]) == 0
     assert method.main.running.threshold == pytest.approx(0.45)
     losses.total.backward()
 
@@ -178,7 +185,8 @@ def test_labels_where_no_pixel_reaches_the_threshold():
     tags, valid = torch.tensor([[1.0, 0.0]]), torch.ones(1, 8, 8, dtype=torch.bool)
     thresholds = Thresholds(ThresholdOptions(low=0.3, high=0.7), low=0.3, high=0.7)
     found = label_maps(cams * tags[:, :, None, None], tags, valid, thresholds, (1, 2), ReliabilityOptions())
-    assert (found.classes == 0).all() and found.weights.mean() == pytest.approx(1)
+    assert (found.classes == 0).all()
+    assert found.weights.mean() == pytest.approx(1)
     assert torch.isfinite(found.perplexity).all()
 
 

@@ -41,15 +41,21 @@ def test_published_numbers_of_belharbi():
         assert {s.weight_decay for s in config.stages.values()} == {1e-4}
 
 
-@pytest.mark.parametrize(("name", "steps", "warmup", "high"), [("cosa_voc", 32000, 6000, 0.7), ("cosa_coco", 60000, 10000, 0.65)])
+@pytest.mark.parametrize(
+    ("name", "steps", "warmup", "high"), [("cosa_voc", 32000, 6000, 0.7), ("cosa_coco", 60000, 10000, 0.65)]
+)
 def test_published_numbers_of_cosa(name, steps, warmup, high):
     config = read_config(name, ["data.root=anywhere"])
     options = method_options(load_recipe(config.method).Options, config, name)
-    assert config.stages["cosa"].steps == steps and options.warmup_steps == warmup
+    assert config.stages["cosa"].steps == steps
+    assert options.warmup_steps == warmup
     assert (options.threshold.low, options.threshold.high, options.threshold.aux_high) == (0.25, high, 0.7)
     weights = (options.tag_weight, options.aux_tag_weight, options.seg_weight, options.cam_weight)
-    assert weights == (1.0, 1.0, 0.1, 0.05) and options.energy.weight == pytest.approx(0.05 * 1e-7)
-    assert options.teacher.decay == 0.9994 and not options.reliability.use and options.contrastive.weight == 0
+    assert weights == (1.0, 1.0, 0.1, 0.05)
+    assert options.energy.weight == pytest.approx(0.05 * 1e-7)
+    assert options.teacher.decay == 0.9994
+    assert not options.reliability.use
+    assert options.contrastive.weight == 0
 
 
 def test_rows_of_the_ablation_are_settings_of_ccp_small():

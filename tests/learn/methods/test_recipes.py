@@ -117,7 +117,8 @@ def test_joint_has_both_losses_in_every_step(config_of, train, tmp_path):
     assert all({"tags", "masks"} <= set(step) for step in heard.losses["joint"])
     assert falls(heard.losses["joint"])
     assert {"cam, true tags, test", "segmentation, test"} <= set(result["figures"])
-    assert (tmp_path / "run" / "cam.onnx").exists() and (tmp_path / "run" / "network.onnx").exists()
+    assert (tmp_path / "run" / "cam.onnx").exists()
+    assert (tmp_path / "run" / "network.onnx").exists()
 
 
 @pytest.mark.parametrize(
@@ -135,10 +136,12 @@ def test_four_steps_write_masks_and_learn_from_them(config_of, train, tmp_path, 
     result, _ = train(config)
     masks = sorted((tmp_path / "run" / "files" / "pseudo_masks").glob("*.png"))
     made = result["facts"]["pseudo_masks"]
-    assert len(masks) == made["written"] and made["written"] + made["empty_maps"] == 8
+    assert len(masks) == made["written"]
+    assert made["written"] + made["empty_maps"] == 8
     for path in masks:
         mask = read_png(path)
-        assert mask.shape == (48, 48) and set(np.unique(mask)) <= {0, 1, 2, 255}
+        assert mask.shape == (48, 48)
+        assert set(np.unique(mask)) <= {0, 1, 2, 255}
     assert 0 < result["figures"]["pseudo-masks"]["named"] <= 1
 
 
@@ -152,7 +155,8 @@ def test_erasing_unites_what_rounds_find(config_of, train, tmp_path):
     result, heard = train(config)
     assert set(heard.losses) == {"round-1", "round-2"}
     first, second = result["facts"]["new_pixels"]
-    assert first > 0 and second >= 0
+    assert first > 0
+    assert second >= 0
     assert len(list((tmp_path / "run" / "files" / "erased" / "round-1").glob("*.png"))) > 0
     for path in (tmp_path / "run" / "files" / "pseudo_masks" / "round-2").glob("*.png"):
         before = read_png(tmp_path / "run" / "files" / "pseudo_masks" / "round-1" / path.name)
@@ -177,9 +181,11 @@ def test_cosa_with_everything_on(config_of, train, tmp_path):
     steps = heard.losses["cosa"]
     assert set(steps[1]) == {"loss", "tags", "aux_tags"}
     assert set(steps[2]) == {"loss", "tags", "aux_tags", "cam_to_seg", "seg_to_cam", "contrastive", "energy"}
-    assert {"cam, predicted tags, fixed threshold, test", "cam, true tags, fitted threshold, training images", "segmentation, test"} <= set(
-        result["figures"]
-    )
+    assert {
+        "cam, predicted tags, fixed threshold, test",
+        "cam, true tags, fitted threshold, training images",
+        "segmentation, test",
+    } <= set(result["figures"])
     assert 0.05 <= result["facts"]["fitted"]["threshold"] <= 0.95
 
 
@@ -226,4 +232,5 @@ def test_a_finished_training_returns_its_result(config_of, train, tmp_path):
     config = config_of("joint", two=True, stages={"joint": {"steps": 1}}, network=NETWORK)
     first, _ = train(config)
     again, heard = train(config)
-    assert again == json.loads(json.dumps(first)) and heard.losses == {}
+    assert again == json.loads(json.dumps(first))
+    assert heard.losses == {}

@@ -15,12 +15,12 @@ from types import FrameType
 
 from .. import __version__
 from ..errors import AlsegError, UsageError
-from . import bench, demo, doctor, index, inspect, propagate, pseudo_label, report, score, select, train
+from . import bench, demo, doctor, index, inspect, propagate, pseudo_label, report, score, select, simulate, train
 from .arguments import Parser, add_common, with_config
 from .output import Result, emit, set_up_logging
 from .stderr import quiet_codecs
 
-COMMANDS = (demo, inspect, doctor, score, select, index, propagate, pseudo_label, train, report, bench)
+COMMANDS = (demo, inspect, doctor, score, select, index, propagate, pseudo_label, train, simulate, report, bench)
 
 
 class _Stopped(BaseException):

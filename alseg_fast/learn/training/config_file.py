@@ -51,16 +51,16 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
-def ready_names() -> list[str]:
+def ready_names(folder: Path = READY) -> list[str]:
     """Names of the configs that ship in the package."""
-    return sorted(path.stem for path in READY.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def ready_configs() -> dict[str, str]:
+def ready_configs(folder: Path = READY) -> dict[str, str]:
     """Name -> what it is for: the first sentence of the comment it begins with."""
     found = {}
-    for name in ready_names():
-        lines = (READY / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    for name in ready_names(folder):
+        lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comment = itertools.takewhile(lambda line: re.match(r"#\s*\S", line), lines)
         words = " ".join(line.removeprefix("#").strip() for line in comment)
         found[name] = re.split(r"(?<=\.)\s+(?=[A-Z])", words)[0]
@@ -72,18 +72,23 @@ def read_config(source: str, settings: Sequence[str] = ()) -> TrainConfig:
 
     Raises: UsageError: no such file or name, no YAML, a key twice or unknown, a value of a wrong type or out of range.
     """
+    return read_as(TrainConfig, source, settings, READY)
+
+
+def read_as(model: type[_Model], source: str, settings: Sequence[str], folder: Path) -> _Model:
+    """The same for any kind of config; `folder` has the ready ones. Raises: as `read_config`."""
     path = Path(source)
     if not path.exists() and re.fullmatch(r"[A-Za-z0-9_-]+", source):
-        path = READY / f"{source}.yaml"
+        path = folder / f"{source}.yaml"
         if not path.exists():
-            near = _near(source, ready_names())
-            known = ", ".join(ready_names()) or "none"
+            near = _near(source, ready_names(folder))
+            known = ", ".join(ready_names(folder)) or "none"
             raise UsageError(f"{source} is neither a file nor a ready config ({known}){near}")
     values = _read_mapping(path, source)
     named = dict(_setting(text) for text in settings)
     for key, value in named.items():
         _put(values, key, value)
-    return validated(TrainConfig, values, source, named)
+    return validated(model, values, source, named)
 
 
 def validated(

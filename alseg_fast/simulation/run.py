@@ -1,0 +1,175 @@
+"""A whole simulation: config in, rounds of every strategy and seed, results out."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__, atomic
+from ..errors import RunError
+from ..learn.training.directory import json_bytes, locked
+from .common import Common, prepare
+from .config import SimulationConfig, strategy_options
+from .images import Run, run_strategy, start_images, start_seed
+from .pixels import PixelRun, run_pixel_strategy, start_pixel_seed
+from .rows import RoundRow
+from .steps import Tell
+
+FORMAT = 1
+CONFIG = "config.json"
+RESULTS = "results.parquet"
+PAGE = "index.html"
+
+
+def run_simulation(
+    config: SimulationConfig, out: Path | str, *, source: str = "config", tell: Tell = lambda text: None
+) -> list[RoundRow]:
+    """Run all strategies with all seeds; the same call again goes on where a kill stopped it.
+
+    OUT/ holds config.json, start/ (the oracle's masks, manifests, classifier), seed-<s>/start/ (first purchase and
+    training), seed-<s>/<strategy>/round-<r>/ (steps/, networks, RUN, batches, labels, masks, commands.txt) and, after
+    every run, results.parquet and index.html. Strategies, seeds and rounds may be added later to the same directory.
+
+    Args:
+        source: the config's name in messages.
+        tell: told of every step; in other processes too, so it must be importable there.
+    Raises:
+        UsageError: data or options do not fit. RunError: the directory is something else, or in use.
+        AlsegError: a step went wrong; what is finished is kept.
+    """
+    root = Path(out).absolute()
+    for number in range(len(config.strategies)):
+        strategy_options(config, number, source)
+    with locked(root):
+        _open(root, config)
+        common = _prepared(config, root, tell)
+        if config.images is not None:
+            start_images(common)
+        rows: list[RoundRow] = []
+        if config.processes == 1 or len(config.seeds) == 1:
+            for seed in config.seeds:
+                rows += _seed(common, seed, source)
+                write_results(config, root, rows)
+        else:
+            rows = _in_processes(config, root, source, tell)
+    return rows
+
+
+def write_results(config: SimulationConfig, root: Path, rows: Sequence[RoundRow]) -> None:
+    """results.parquet and index.html, in the order of the config's strategies and seeds."""
+    from .results.page import write_page
+    from .results.store import write_rows
+
+    write_rows(root / RESULTS, rows)
+    write_page(
+        rows, root / PAGE, published=config.published, deviations=config.deviations, title=config.title
+    )
+
+
+def _prepared(config: SimulationConfig, root: Path, tell: Tell) -> Common:
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return prepare(config, root, tell)
+
+
+def _seed(common: Common, seed: int, source: str) -> list[RoundRow]:
+    """All strategies with one seed. SEED/ is locked: another process may not have noticed yet that it should end."""
+    folder = common.root / f"seed-{seed}"
+    rows: list[RoundRow] = []
+    with locked(folder):
+        config = common.config
+        shared = start_seed(common, seed, folder / "start") if config.images is not None else None
+        for number, strategy in enumerate(config.strategies):
+            options = strategy_options(config, number, source)
+            directory = folder / strategy.directory
+            _check_same(
+                directory,
+                {"name": strategy.name, "setting": strategy.setting, "options": options.model_dump(mode="json")},
+                "strategy",
+            )
+            if shared is not None:
+                found = run_strategy(Run(common, seed, strategy, options, shared, directory))
+            else:
+                start = start_pixel_seed(common, seed, folder / "start")
+                found = run_pixel_strategy(PixelRun(common, seed, strategy, options, start, directory))
+            rows += found
+            last = found[-1]
+            common.tell(f"seed {seed}, {strategy.directory}: score {last.score:.4f} after round {last.round}")
+    return rows
+
+
+def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell) -> list[RoundRow]:
+    context = multiprocessing.get_context("spawn")
+    found: dict[int, list[RoundRow]] = {}
+    with ProcessPoolExecutor(
+        config.processes, mp_context=context, initializer=_end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
+        waiting = {pool.submit(_child, config, root, seed, source, tell): seed for seed in config.seeds}
+        try:
+            for future in as_completed(waiting):
+                found[waiting[future]] = future.result()
+                write_results(config, root, [row for seed in config.seeds for row in found.get(seed, [])])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+    return [row for seed in config.seeds for row in found[seed]]
+
+
+def _child(config: SimulationConfig, root: Path, seed: int, source: str, tell: Tell) -> list[RoundRow]:
+    return _seed(_prepared(config, root, tell), seed, source)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A killed simulation must not leave processes behind that go on writing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _open(root: Path, config: SimulationConfig) -> None:
+    """Begin a simulation in ROOT, or go on with one of the same config."""
+    atomic.remove_leftovers(root)
+    others = sorted(n for n in os.listdir(root) if not atomic.is_temp_name(n) and n != "lost+found")
+    if others and not (root / CONFIG).exists():
+        raise RunError(f"{root} is not empty and not a simulation (it has {others[0]}); choose another --out")
+    _check_same(root, config.facts(), "simulation")
+
+
+def _check_same(folder: Path, facts: Mapping[str, Any], what: str) -> None:
+    """Note `facts` in FOLDER/config.json, or compare them with those noted there.
+
+    Raises: RunError: they differ, or the file is damaged.
+    """
+    atomic.make_directory(folder)
+    path = folder / CONFIG
+    facts = json.loads(json.dumps(facts, allow_nan=False))
+    if not path.exists():
+        atomic.write_atomic(path, json_bytes({"format": FORMAT, "alseg_version": __version__, "config": facts}))
+        return
+    try:
+        made = json.loads(path.read_bytes())["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged; delete {folder} or choose another --out") from error
+    keys = sorted(k for k in {*made, *facts} if made.get(k) != facts.get(k))
+    if keys:
+        had, wants = (json.dumps(v.get(keys[0]))[:200] for v in (made, facts))
+        raise RunError(
+            f"{folder} is a {what} with {keys[0]} = {had}, this command asks for {wants}; use another --out"
+        )
+
+

@@ -27,10 +27,12 @@ def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the first to the left, the others to the right."""
     lines = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )  # fmt: skip
+
+    def padded(line: Sequence[str]) -> str:
+        cells = zip(line, widths, strict=True)
+        return "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(cells)).rstrip()
+
+    return "\n".join(padded(line) for line in lines)
 
 
 def main_table(curves: Sequence[Curve], source: Published | None, metric: str) -> str:
@@ -61,15 +63,21 @@ def published_of(source: Published, curve: Curve) -> tuple[Spread | None, Spread
     return None, None
 
 
-def rounds_table(curves: Sequence[Curve], field: str = "score") -> str:
-    """Mean and spread of a field of fractions a round, one column a curve that has it."""
+def rounds_table(curves: Sequence[Curve], field: str = "score", *, at_most: int = 6) -> str:
+    """Mean of a field of fractions, in percent: a line a curve that has it, a column a round.
+
+    Of more rounds than `at_most` the first, the last and some evenly between them are shown.
+    """
     shown = [curve for curve in curves if any(field in r.values for r in curve.rounds)]
-    numbers = sorted({r.round for curve in shown for r in curve.rounds})
-    columns = [{r.round: r.values.get(field) for r in curve.rounds} for curve in shown]
-    return text_table(
-        ["round", *(curve.name for curve in shown)],
-        [[str(n), *(percent(column.get(n)) for column in columns)] for n in numbers],
-    )
+    numbers = sorted({r.round for curve in shown for r in curve.rounds if field in r.values})
+    if len(numbers) > at_most:
+        places = [round(i * (len(numbers) - 1) / (at_most - 1)) for i in range(at_most)]
+        numbers = [numbers[i] for i in places]
+    lines = []
+    for curve in shown:
+        known = {r.round: r.values[field].mean for r in curve.rounds if field in r.values}
+        lines.append([curve.name, *(f"{100 * known[n]:.2f}" if n in known else "-" for n in numbers)])
+    return text_table(["round", *map(str, numbers)], lines)
 
 
 def time_table(times: Sequence[StepTimes], cheap: Sequence[str] = CHEAP_STEPS) -> str:
@@ -78,10 +86,8 @@ def time_table(times: Sequence[StepTimes], cheap: Sequence[str] = CHEAP_STEPS) -
     rows = []
     for t in times:
         share = t.share(cheap)
-        rows.append(
-            [t.name, *(f"{t.seconds[step] / t.rounds:.2f}" if step in t.seconds else "-" for step in steps)]
-            + [f"{100 * share:.1f} %" if share is not None else "-"]
-        )
+        each = (f"{t.seconds[step] / t.rounds:.2f}" if step in t.seconds else "-" for step in steps)
+        rows.append([t.name, *each, f"{100 * share:.1f} %" if share is not None else "-"])
     return text_table(["seconds a round", *steps, " + ".join(cheap)], rows)
 
 

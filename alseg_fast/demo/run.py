@@ -18,9 +18,10 @@ from ..engine import Progress, Scorer
 from ..errors import RangeError
 from ..reporting import make_report
 from ..score_results import PoolSummary
+from ..stages.error_detection import PixelCounts
 from ..stages.select import select
 from ..stages.store import Run, open_run
-from .evaluate import PixelCounts, SelectionGain, confusion, mean_iou, selection_gain
+from .evaluate import SelectionGain, confusion, mean_iou, selection_gain
 from .scenes import CLASSES, write_pool
 
 SEED = 1_000_000  # far from the seeds the example model was trained on

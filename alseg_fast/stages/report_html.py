@@ -20,7 +20,7 @@ from .report_pictures import LEVELS, SMALLEST_SIDE, LoadImage, LoadOverlay, Pict
 
 MAX_BYTES = 50_000_000
 ADVICE = "free space or change --out"
-SCRIPTS = ("report_maps.js", "report_tables.js", "report.js")  # joined in this order
+SCRIPTS = ("basics.js", "report_maps.js", "report_tables.js", "report.js")  # joined in this order
 log = logging.getLogger("alseg")
 
 
@@ -87,7 +87,7 @@ class _Page:
         self.spool = spool
         measures = [{**m, **spool.heat_range(m["name"])} for m in content["measures"]]
         data = {**content, "measures": measures, "pictures": [asdict(picture) for picture in spool.pictures]}
-        style, script = _asset("report.css"), "".join(_asset(name) for name in SCRIPTS)
+        style, script = asset("report.css"), "".join(asset(name) for name in SCRIPTS)
         parts = {
             "TITLE": html.escape(str(content["title"])),
             "POLICY": content_policy(style, script),
@@ -95,7 +95,7 @@ class _Page:
             "SCRIPT": script,
             "DATA": json_for_html(data),
         }
-        before, after = _asset("report.html").split("@PICTURES@")
+        before, after = asset("report.html").split("@PICTURES@")
         self.before, self.after = (
             re.sub("@([A-Z]+)@", lambda found: parts[found[1]], part).encode("utf-8", "replace")
             for part in (before, after)
@@ -128,9 +128,10 @@ def content_policy(style: str, script: str) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str, package: str = "alseg_fast.stages") -> str:
+    """A file of the folder assets of a package, as text."""
     # A browser reads CRLF as LF, so the hashes of the policy are taken over LF.
-    text = (files("alseg_fast.stages") / "assets" / name).read_text(encoding="utf-8")
+    text = (files(package) / "assets" / name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")
 
 

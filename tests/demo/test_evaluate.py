@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alseg_fast.demo.evaluate import (
-    PixelCounts,
-    auroc,
-    auroc_of_counts,
-    confusion,
-    mean_iou,
-    pixel_error_auroc,
-    resize_nearest,
-    selection_gain,
-)
+from alseg_fast.demo.evaluate import confusion, mean_iou, selection_gain
 from alseg_fast.errors import DtypeError, RangeError, ShapeError
+from alseg_fast.stages.error_detection import PixelCounts, auroc, auroc_of_counts, pixel_error_auroc, resize_nearest
 
 
 def auroc_by_pairs(scores, positives):

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from alseg_fast.demo import EXAMPLE_MODEL
-from alseg_fast.demo.evaluate import PixelCounts, confusion, mean_iou
+from alseg_fast.demo.evaluate import confusion, mean_iou
 from alseg_fast.demo.scenes import CLASSES, draw_scene
+from alseg_fast.stages.error_detection import PixelCounts
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

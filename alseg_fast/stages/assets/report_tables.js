@@ -47,20 +47,6 @@ function drawHistogram() {
   byId("histogram-note").textContent = (means ? `· ${means}` : "") + missing;
   svg.setAttribute("aria-label", `Histogram of ${bins.column}; ${means}`);
 }
-function fillTable(table, heads, rows) {
-  const cell = (tag, value, kind) => {
-    const element = make(tag, { className: kind });
-    element.append(...(Array.isArray(value) ? value : [value]));
-    if (tag === "th") element.scope = "col";
-    return element;
-  };
-  table.replaceChildren(
-    make("thead", {}, make("tr", {}, ...heads.map(([text, kind]) => cell("th", text, kind)))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value, i) => cell("td", value, heads[i][1]))))));
-}
-function pairs(list, entries) {
-  list.append(...entries.map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
-}
 function buildFacts() {
   byId("banner").hidden = data.banner === null;
   byId("banner").textContent = data.banner ?? "";

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import config as environment
@@ -33,8 +34,8 @@ from .stages.readers.uris import is_remote
 from .stages.region_cache import RegionCache
 from .stages.region_rows import regions_table
 from .stages.regions import parse_regions
-from .stages.run_layout import HISTOGRAM, histogram_field
-from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range
+from .stages.run_layout import HISTOGRAM, field, histogram_field
+from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range, published_columns
 from .stages.store import SHARD_SIZE, RunWriter
 from .types import MC_MEASURES, MEASURES, NO_HISTOGRAM, NO_REGIONS
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
@@ -70,6 +71,9 @@ class Scorer:
         histogram: "none", or the colour histogram to add to the scores: "rgb:32", "hsv:16", "lab:8:joint",
             "belharbi" (see ``alseg.HistogramSpec``); always of the picture at its own size, whatever the model sees.
         histogram_dtype: "float16" or "float32".
+        published: also the columns belharbi_entropy and, with several passes, belharbi_mc_dropout: the scores of Belharbi
+            et al. as their code computes them, see :func:`alseg_fast.belharbi_entropy`; for models of one foreground
+            whose pictures are stretched. To select by them: strategy "top" with the column as measure.
     Raises:
         ModelError, UsageError, BackendError: the message says which argument and what to do.
     """
@@ -92,6 +96,7 @@ class Scorer:
         region_cache: str | os.PathLike[str] | None = None,
         histogram: str = NO_HISTOGRAM,
         histogram_dtype: str = "float16",
+        published: bool = False,
     ) -> None:
         name = "Scorer"
         chosen = check_subset(name, "measures", measures, MEASURES)
@@ -131,6 +136,7 @@ class Scorer:
             crf=bool(crf),
             histogram=NO_HISTOGRAM if self._histogram is None else str(self._histogram.spec),
             histogram_dtype=histogram_dtype,
+            published=bool(published),
         )
         self._check_model()
         if self.device != "cpu":
@@ -149,6 +155,13 @@ class Scorer:
             raise UsageError(
                 f"Scorer: {comparing[0]} compares several passes, but one pass an image is scored; use a model that "
                 "gives passes (alseg_fast.export), more --mc-passes, or other measures"
+            )
+        one_foreground = spec.n_classes == 1 or (spec.n_classes == 2 and spec.activation == "softmax")
+        if self.config.published and not (one_foreground and spec.activation != "cam" and spec.resize == "stretch"):
+            raise UsageError(
+                "Scorer: published must be False for this model; got True. The published scores are defined for one "
+                f"foreground and stretched pictures, {spec.path} has {spec.n_classes} channel(s), activation "
+                f"{spec.activation} and resize {spec.resize}."
             )
         if spec.n_classes == 1 and spec.activation == "softmax":
             raise ModelError(
@@ -288,13 +301,18 @@ class Scorer:
             identity["image_labels"] = tags.digest or NO_TAGS
         if self._histogram is None:  # as RUNs say it that were made before there were histograms
             del identity["histogram"], identity["histogram_dtype"]
+        if not self.config.published:
+            del identity["published"]
         return identity
 
     def _extra_columns(self) -> list[Any]:
-        if self._histogram is None:
-            return []
-        spec = self._histogram.spec
-        return [histogram_field(str(spec), spec.dim, self._histogram.dtype)]
+        columns = []
+        if self.config.published:
+            columns = [field(name, pa.float32(), "1, as published") for name in published_columns(self.config.mc_passes)]
+        if self._histogram is not None:
+            spec = self._histogram.spec
+            columns.append(histogram_field(str(spec), spec.dim, self._histogram.dtype))
+        return columns
 
     def reduce_pool(
         self,

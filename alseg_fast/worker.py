@@ -42,6 +42,7 @@ class ScoreConfig:
     crf: bool = False
     histogram: str = NO_HISTOGRAM
     histogram_dtype: str = "float16"
+    published: bool = False
 
 
 @dataclass
@@ -163,7 +164,9 @@ class Worker:
         self._whole = DecodeBuffer()  # for histograms of pictures that the model wants smaller
         # Regions of the picture's own size need all its pixels.
         at_own_size = self._plan is not None and config.score_size == "image"
-        self._reducer = reducer or Reducer(model.spec, config.measures, config.score_size, config.top_fraction)
+        self._reducer = reducer or Reducer(
+            model.spec, config.measures, config.score_size, config.top_fraction, published=config.published
+        )
         self._keep_image = bool(getattr(self._reducer, "wants_image", False))
         self._min_size = None if at_own_size or self._keep_image else decode_at_least(model.spec)
 

@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also store a colour histogram an image, of its own size: rgb:32, hsv:16, lab:8:joint, belharbi, or none",
     )
     parser.add_argument("--histogram-dtype", choices=("float16", "float32"), default="float16", help="of the column")
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="also the scores of Belharbi et al. as their code computes them, for one foreground",
+    )
     parser.add_argument("--maps", action="store_true", help="also write heatmaps and label maps as PNG")
     parser.add_argument(
         "--tags",
@@ -78,6 +83,7 @@ def run(arguments: argparse.Namespace) -> Result:
         region_cache=arguments.region_cache,
         histogram=arguments.histogram,
         histogram_dtype=arguments.histogram_dtype,
+        published=arguments.published,
     )
     with Progress("score") as progress:
         summary = scorer.score_pool(

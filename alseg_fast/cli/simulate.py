@@ -47,11 +47,11 @@ def run(arguments: argparse.Namespace) -> Result:
     if out is None:
         raise UsageError("give --out DIR, or out in the config")
     rows = run_simulation(config, out, source=arguments.source, tell=_tell)
-    from ..simulation.results.tables import summary_table
+    from ..simulation.results.tables import summary_text
 
     files = {"results": f"{out}/{RESULTS}", "page": f"{out}/{PAGE}"}
     data = {"out": str(out), **files, "rows": [asdict(row) for row in rows]}
-    return Result(data, f"{summary_table(rows)}\n{files['results']}\n{files['page']}")
+    return Result(data, f"{summary_text(rows, source=config.published)}\n{files['results']}\n{files['page']}")
 
 
 def _tell(text: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import DataError
+from ..errors import UsageError
+from ..learn.data.dataset import IGNORE
 from ..learn.data.label_images import read_ids
 from ..learn.data.pictures import read_image, read_mask
 from ..learn.maps.teacher import evaluating
@@ -21,9 +22,10 @@ from ..learn.training.evaluate import evaluate_segmentation
 from ..learn.training.label_maps import label_map
 from ..learn.training.metrics import ConfusionMeter, dice_per_image
 from ..ops.uncertainty import uncertainty
+from ..stages.error_detection import PixelCounts
 from .common import Common
 
-_BINS = 4096
+_LEVELS = 4096
 
 
 def judge(common: Common, network: WeakNetwork) -> dict[str, Any]:
@@ -48,15 +50,14 @@ def judge(common: Common, network: WeakNetwork) -> dict[str, Any]:
 
 @torch.no_grad()
 def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float | None:
-    """The chance that a wrong pixel of the test images has a higher entropy than a right one; None: one kind is
-    missing.
+    """The chance that a wrong pixel of the test images has a higher entropy than a right one; None: all are right, or
+    all are wrong.
 
-    Entropies are counted in 4096 equal bins between 0 and ln C; equal bins count one half.
+    Entropies are told apart in 4096 levels between 0 and ln C.
     """
     assert common.data.test is not None
-    counts = np.zeros((2, _BINS), np.int64)  # right, wrong
+    counts = PixelCounts(levels=_LEVELS, limit=math.log(len(common.data.train.classes)))
     shift = math.log(threshold / (1 - threshold))
-    top = math.log(len(common.data.train.classes))
     with evaluating(network):
         for sample in common.data.test.samples:
             if sample.mask is None:
@@ -64,7 +65,7 @@ def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float
             truth = read_mask(common.data.test, sample)
             logits = network(common.view.tensor(read_image(sample))[None].to(common.device)).seg_logits
             if logits is None:
-                raise DataError("error_auroc: network must have a segmentation head; got none. Build it with one.")
+                raise UsageError("error_auroc: network must have a decoder; got one without. Build it with one.")
             logits = logits.float().cpu()
             one = logits.shape[1] == 1
             found = uncertainty(
@@ -75,21 +76,10 @@ def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float
                 activation="sigmoid" if one else "softmax",
             )
             labels = label_map("error_auroc", logits - shift if one else logits, truth.shape, sample)
-            known = truth != 255
-            bins = np.minimum((found.maps["entropy"][0][known] * (_BINS / top)).astype(np.int64), _BINS - 1)
-            wrong = labels[known] != truth[known]
-            counts[1] += np.bincount(bins[wrong], minlength=_BINS)
-            counts[0] += np.bincount(bins[~wrong], minlength=_BINS)
-    return auroc_of(counts[0], counts[1])
-
-
-def auroc_of(right: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> float | None:
-    """Area under the curve of two histograms over the same rising bins."""
-    n_right, n_wrong = int(right.sum()), int(wrong.sum())
-    if n_right == 0 or n_wrong == 0:
+            counts.add(found.maps["entropy"][0], labels, truth, ignore=IGNORE)
+    if not counts.wrong.any() or not counts.right.any():
         return None
-    below = np.cumsum(right) - right
-    return float((wrong * (below + right / 2)).sum() / (n_right * n_wrong))
+    return counts.auroc()
 
 
 def mask_quality(common: Common, masks: Mapping[str, Path]) -> float | None:

@@ -43,7 +43,7 @@ def score(
         device=device,
         batch_size=batch_size,
         workers=workers,
-        **({"published": True} if published else {}),
+        published=published,
     )
     scorer.score_pool(pool, out, maps=maps)
     words: list[str | Path | int] = ["alseg", "score", pool, "--model", model, "--out", out]

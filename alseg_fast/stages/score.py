@@ -15,6 +15,7 @@ from PIL import Image
 from ..errors import DataError
 from ..ops import uncertainty
 from ..ops.cam import cam_probabilities
+from ..ops.published import belharbi_entropy, belharbi_mc_dropout
 from ..runtimes.spec import ModelSpec
 from ..types import Uncertainty
 from .prepare import Placement
@@ -23,6 +24,7 @@ from .regions import PictureRegions, at_size
 
 LABELS = "labels"
 SCORE_SIZES = ("input", "image")
+PUBLISHED = {"belharbi_entropy": belharbi_entropy, "belharbi_mc_dropout": belharbi_mc_dropout}
 _REGION_ROOM = 256
 
 
@@ -32,6 +34,11 @@ def label_names(spec: ModelSpec) -> tuple[str, ...]:
     if spec.activation == "cam":
         return ("background", *spec.classes)
     return spec.classes if spec.n_classes > 1 else (f"not {spec.classes[0]}", spec.classes[0])
+
+
+def published_columns(n_passes: int) -> tuple[str, ...]:
+    """Names of the scores of published programs that this many passes allow; see `ops.published`."""
+    return tuple(PUBLISHED) if n_passes > 1 else ("belharbi_entropy",)
 
 
 def measure_range(measure: str, spec: ModelSpec) -> tuple[float, float]:
@@ -67,16 +74,25 @@ class Reducer:
         measures: names of the measures.
         score_size: "input" measures at the resolution the model saw; "image" at the picture's own.
         top_fraction: share of pixels behind `<measure>_top`.
+        published: also the scores of `published_columns`.
     """
 
     def __init__(
-        self, spec: ModelSpec, measures: Sequence[str], score_size: str, top_fraction: float, num_threads: int = 1
+        self,
+        spec: ModelSpec,
+        measures: Sequence[str],
+        score_size: str,
+        top_fraction: float,
+        num_threads: int = 1,
+        *,
+        published: bool = False,
     ) -> None:
         self._spec = spec
         self._measures = tuple(measures)
         self._score_size = score_size
         self._top_fraction = top_fraction
         self._num_threads = num_threads
+        self._published = published
         self._kept: tuple[Any, Uncertainty] | None = None
 
     def reduce(
@@ -136,6 +152,10 @@ class Reducer:
         values["class_fraction"] = fraction
         for measure, mean in zip(u.class_means, means, strict=True):
             values[f"class_{measure}"] = mean
+        if self._published:
+            (scores,) = to_host([logits])
+            for name in published_columns(scores.shape[1] if scores.ndim == 5 else 1):
+                values[name] = float(PUBLISHED[name](scores, size, activation=activation, num_threads=1)[0])
         scored = ScoredImage(values)
         if maps:
             for measure in self._measures:

@@ -38,13 +38,14 @@ def test_the_wheel_has_one_package_with_all_its_parts(wheel):
         "stages/assets/report.html",
         "stages/assets/report.js",
         "stages/assets/report.css",
+        "simulation/results/assets/results.html",
         "demo/example.onnx",
     ):
         assert f"alseg_fast/{part}" in wheel
     for config in (ROOT / "alseg_fast" / "learn" / "configs").glob("*.yaml"):
         assert f"alseg_fast/learn/configs/{config.name}" in wheel
     assert any(name.startswith("alseg_fast/_native.") and name.endswith(".so") for name in wheel)
-    assert not [name for name in wheel if "/results/" in name or "__pycache__" in name]
+    assert not [name for name in wheel if "/benches/results/" in name or "__pycache__" in name]
 
 
 def test_the_example_model_is_small():

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import config as environment
@@ -34,7 +33,7 @@ from .stages.readers.uris import is_remote
 from .stages.region_cache import RegionCache
 from .stages.region_rows import regions_table
 from .stages.regions import parse_regions
-from .stages.run_layout import HISTOGRAM, field, histogram_field
+from .stages.run_layout import HISTOGRAM, histogram_field, published_field
 from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range, published_columns
 from .stages.store import SHARD_SIZE, RunWriter
 from .types import MC_MEASURES, MEASURES, NO_HISTOGRAM, NO_REGIONS
@@ -308,7 +307,7 @@ class Scorer:
     def _extra_columns(self) -> list[Any]:
         columns = []
         if self.config.published:
-            columns = [field(name, pa.float32(), "1, as published") for name in published_columns(self.config.mc_passes)]
+            columns = [published_field(name) for name in published_columns(self.config.mc_passes)]
         if self._histogram is not None:
             spec = self._histogram.spec
             columns.append(histogram_field(str(spec), spec.dim, self._histogram.dtype))

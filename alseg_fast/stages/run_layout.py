@@ -79,6 +79,11 @@ def scores_schema(measures: Sequence[str], extra: Sequence[pa.Field] = ()) -> pa
     return pa.schema([*fields, *extra])
 
 
+def published_field(name: str) -> pa.Field:
+    """A column of scores as a published program computes them."""
+    return pa.field(name, pa.float32(), metadata={"unit": "as published, of the image"})
+
+
 def histogram_field(spec: str, dim: int, dtype: str) -> pa.Field:
     """The column `histogram` of the scores: [dim] "float16" or "float32" an image; see ``alseg.color_histogram``."""
     kind = pa.list_(pa.float16() if dtype == "float16" else pa.float32(), dim)

@@ -70,18 +70,17 @@ def start_images(common: Common) -> None:
     steps = Steps(common.root / "start", common.tell, "start: ")
     config = common.config
     assert config.images is not None
+    histogram = config.images.histogram
     steps.do("classifier", lambda: make_classifier(common))
     folder = common.root / "start"
-    histogram = config.images.histogram if any(s.name == "label_prop" for s in config.strategies) else "none"
-    run = run_of_pool(common, histogram)
     steps.do(
-        f"score-{histogram.replace(':', '-')}",
+        "score",
         lambda: {
             "commands": [
                 score(
                     common.pool,
                     folder / "classifier" / "cam.onnx",
-                    run,
+                    run_of_pool(common),
                     histogram=histogram,
                     device=config.device,
                     batch_size=config.score_batch,
@@ -94,8 +93,10 @@ def start_images(common: Common) -> None:
     steps.write_commands()
 
 
-def run_of_pool(common: Common, histogram: str) -> Path:
-    return common.root / "start" / f"RUN-{histogram.replace(':', '-')}"
+def run_of_pool(common: Common) -> Path:
+    """The RUN of all training images by the classifier's activation maps, with colour histograms: what random draws
+    choose from, and where the label propagation takes its histograms."""
+    return common.root / "start" / "RUN"
 
 
 def _wsl(common: Common) -> dict[str, Any]:
@@ -123,19 +124,12 @@ def start_seed(common: Common, seed: int, folder: Path) -> Steps:
         common,
         labelled=(),
         quota=lambda left: first,
-        run=_any_run(common),
+        run=run_of_pool(common),
         strategy="random",
         measure="entropy_mean",
         seed=seed_of(seed, "first"),
     )
     return steps
-
-
-def _any_run(common: Common) -> Path:
-    """The RUN of the whole pool that the config's strategies made."""
-    has = any(s.name == "label_prop" for s in common.config.strategies)
-    assert common.config.images is not None
-    return run_of_pool(common, common.config.images.histogram if has else "none")
 
 
 def run_strategy(run: Run) -> list[RoundRow]:
@@ -248,9 +242,9 @@ class _Round:
         if options.cycles == 2:
             model = first["folder"] / f"{first['name']}.onnx"
             masks = self._spread("propagate-0", model)
-            seconds["propagate"] = steps.seconds["propagate-0"]
             if not masks:
-                return first, {}, seconds
+                return first, {}, {"propagate": steps.seconds.get("propagate-0", 0.0)}
+            seconds["propagate"] = steps.seconds["propagate-0"]
             value = steps.do("cycle-1", lambda: self._train(steps.directory, "cycle-1", masks))
             seconds["train"] = steps.seconds["cycle-1"]
             # Both cycles share their best checkpoint: the second must reach the first's validation score.
@@ -258,7 +252,7 @@ class _Round:
             if before is None or after is None or after >= before:
                 kept = {"folder": steps.directory, "name": "cycle-1", "value": value}
         masks = self._spread("propagate-1", kept["folder"] / f"{kept['name']}.onnx")
-        seconds["propagate"] = seconds.get("propagate", 0.0) + steps.seconds["propagate-1"]
+        seconds["propagate"] = seconds.get("propagate", 0.0) + steps.seconds.get("propagate-1", 0.0)
         return kept, masks, seconds
 
     def _spread(self, name: str, model: Path) -> dict[str, Path]:
@@ -276,7 +270,7 @@ class _Round:
                 labelled,
                 folder / name,
                 k=self.run.options.k,
-                run=_any_run(self.common),
+                run=run_of_pool(self.common),
                 model=model,
                 threshold=number,
                 validation=self.common.validation if config.threshold == "validation" else None,
@@ -299,7 +293,7 @@ class _Round:
         classes = common.data.train.tag_names
         total = self.config.images.step * len(classes)
         strategy, measure, share = "random", "entropy_mean", 1.0
-        source = _any_run(common)
+        source = run_of_pool(common)
         if run.strategy.name not in ("random", "label_prop"):
             source = steps.directory / "RUN"
             steps.do("score", lambda: {"commands": [self._score(found, source)]})

@@ -161,8 +161,6 @@ def _check(config: SimulationConfig, data: Data) -> None:
                 f"images: the data must have a foreground and a background; {train.name} has {len(train.classes)} "
                 "classes; use pixels"
             )
-    elif two:
-        return
     needed = 0 if config.pixels is None else config.pixels.first + config.pixels.step * (config.rounds - 1)
     if needed > len(train):
         raise UsageError(

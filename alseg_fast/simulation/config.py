@@ -95,9 +95,7 @@ class StrategyConfig(Settings):
 
 
 Strategies = Annotated[tuple[StrategyConfig, ...], BeforeValidator(_tuple), Field(min_length=1)]
-Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_tuple), Field(min_length=1)
-]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_tuple), Field(min_length=1)]
 
 
 _SHOWN = ("title", "published", "deviations")
@@ -126,7 +124,8 @@ class SimulationConfig(Settings):
         score_batch: images a call of the exported network.
         threads: of torch and of scoring; a part of what makes results repeatable to the bit. None: as the machine has.
         processes: seeds that run at the same time, each in a process of its own; needs `threads`.
-        keep_checkpoints: keep what training wrote of finished rounds; networks are kept anyway.
+        keep_checkpoints: keep what training wrote of finished rounds: checkpoints and .pt files. The networks as ONNX
+            are kept anyway, and the .pt of the last round.
         published: which published table stands beside the results: the data set's name in it. deviations: from the
             published setting, for the page.
     """

@@ -25,7 +25,7 @@ from .public import choose, score, spread
 from .rows import RoundRow
 from .steps import Steps, seed_of
 from .strategies import DropoutOptions, ForegroundOptions, LabelPropOptions, ScoreOptions
-from .training import load_classifier, load_network, make_classifier, train_segmentation
+from .training import drop_weights, load_classifier, load_network, make_classifier, train_segmentation
 
 _PUBLISHED = {"entropy_published": "belharbi_entropy", "mc_dropout_published": "belharbi_mc_dropout"}
 
@@ -160,6 +160,8 @@ def _rounds(run: Run) -> list[RoundRow]:
             rows[-1] = _with_seconds(rows[-1], steps_seconds)
             labels.add(steps.directory / "labels", bought)
         steps.write_commands()
+        if number > 0:
+            drop_weights(common, run.steps(number - 1).directory)
         pseudo = {name: path for name, path in found["masks"].items() if name not in labels.masks}
         before = found["weights"]
         if not left:
@@ -198,9 +200,7 @@ class _Round:
         weights = kept["folder"] / f"{kept['name']}.pt"
         own = self.number == 0 and kept["folder"] == run.shared.directory
         judged_steps, judged = (run.shared, f"judge-{kept['name']}") if own else (steps, "judge")
-        figures = judged_steps.do(
-            judged, lambda: judge(self.common, load_network(self.common, weights, run.dropout))
-        )
+        figures = judged_steps.do(judged, lambda: judge(self.common, load_network(self.common, weights, run.dropout)))
         seconds["evaluate"] = judged_steps.seconds[judged]
         quality = steps.do("mask-quality", lambda: {"score": mask_quality(self.common, masks)}) if masks else {}
         return {

@@ -20,7 +20,7 @@ from .public import choose, score
 from .rows import RoundRow
 from .steps import Steps, seed_of
 from .strategies import RegionOptions
-from .training import load_network, train_segmentation
+from .training import drop_weights, load_network, train_segmentation
 
 _READ_MAPS = ("entropy-pixels", "entropy-edge")
 _CRF = ("superpixel-crf", "class-superpixel-crf")
@@ -107,6 +107,8 @@ def run_pixel_strategy(run: PixelRun) -> list[RoundRow]:
             cost = cost + Cost(**bought["cost"])
             full += len(bought["masks"]) if run.strategy.name == "full" else 0
         own.write_commands()
+        if number > 0:
+            drop_weights(common, run.steps(number - 1).directory)
         rows.append(_row(run, number, found, before_cost, shares, seconds))
     return rows
 

@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ FORMAT = 1
 CONFIG = "config.json"
 RESULTS = "results.parquet"
 PAGE = "index.html"
+_WATCH = 0.2  # seconds between looks at the parent, and at a lock
+_PATIENCE = 10.0
 
 
 def run_simulation(
@@ -70,9 +73,7 @@ def write_results(config: SimulationConfig, root: Path, rows: Sequence[RoundRow]
     from .results.store import write_rows
 
     write_rows(root / RESULTS, rows)
-    write_page(
-        rows, root / PAGE, published=config.published, deviations=config.deviations, title=config.title
-    )
+    write_page(rows, root / PAGE, published=config.published, deviations=config.deviations, title=config.title)
 
 
 def _prepared(config: SimulationConfig, root: Path, tell: Tell) -> Common:
@@ -82,10 +83,10 @@ def _prepared(config: SimulationConfig, root: Path, tell: Tell) -> Common:
 
 
 def _seed(common: Common, seed: int, source: str) -> list[RoundRow]:
-    """All strategies with one seed. SEED/ is locked: another process may not have noticed yet that it should end."""
+    """All strategies with one seed."""
     folder = common.root / f"seed-{seed}"
     rows: list[RoundRow] = []
-    with locked(folder):
+    with _held(folder):
         config = common.config
         shared = start_seed(common, seed, folder / "start") if config.images is not None else None
         for number, strategy in enumerate(config.strategies):
@@ -135,10 +136,26 @@ def _end_with_parent(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(0.2)
+            time.sleep(_WATCH)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """`locked`, with patience: a process of a killed simulation may not have noticed yet that it should end."""
+    with ExitStack() as stack:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                stack.enter_context(locked(folder))
+                break
+            except RunError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_WATCH)
+        yield
 
 
 def _open(root: Path, config: SimulationConfig) -> None:
@@ -168,8 +185,4 @@ def _check_same(folder: Path, facts: Mapping[str, Any], what: str) -> None:
     keys = sorted(k for k in {*made, *facts} if made.get(k) != facts.get(k))
     if keys:
         had, wants = (json.dumps(v.get(keys[0]))[:200] for v in (made, facts))
-        raise RunError(
-            f"{folder} is a {what} with {keys[0]} = {had}, this command asks for {wants}; use another --out"
-        )
-
-
+        raise RunError(f"{folder} is a {what} with {keys[0]} = {had}, this command asks for {wants}; use another --out")

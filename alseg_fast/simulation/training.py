@@ -157,7 +157,9 @@ def _job(
     return Job(asked, out, replace(common.data, train=train), common.view, common.device, records or _Quiet())
 
 
-def _export(common: Common, network: WeakNetwork, path: Path, *, head: str = "segmentation", mc_passes: int = 1) -> None:
+def _export(
+    common: Common, network: WeakNetwork, path: Path, *, head: str = "segmentation", mc_passes: int = 1
+) -> None:
     data = common.data.train
     export_network(
         network,
@@ -185,3 +187,10 @@ def _tidy(common: Common, work: Path) -> None:
     if not common.config.keep_checkpoints:
         for name in ("checkpoints", "tensorboard"):
             shutil.rmtree(work / name, ignore_errors=True)
+
+
+def drop_weights(common: Common, folder: Path) -> None:
+    """The .pt files of a round that nothing will be trained or measured from any more; its ONNX files stay."""
+    if not common.config.keep_checkpoints:
+        for path in folder.glob("*.pt"):
+            atomic.remove_file(path)

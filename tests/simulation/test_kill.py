@@ -16,11 +16,8 @@ from tiny_simulation import config, timeless, values
 from alseg_fast.simulation.results.store import read_rows
 from alseg_fast.simulation.run import run_simulation
 
-STRATEGIES = [
-    {"name": "label_prop", "options": {"k": 3}},
-    {"name": "entropy"},
-]
-KILLS = 4
+FEW = {"strategies": [{"name": "label_prop", "options": {"k": 3}}], "seeds": [0, 1], "rounds": 2}
+KILLS = 2
 
 
 def start(path, out):
@@ -29,16 +26,16 @@ def start(path, out):
 
 
 def test_killed_at_any_step_the_results_are_the_same(tmp_path):
+    """Two processes that are killed, against one that is not."""
     pictures = draw_glas(tmp_path / "glas", 10, 3)
-    asked = values("images", pictures, strategies=STRATEGIES, rounds=2)
-    whole = run_simulation(config("images", pictures, strategies=STRATEGIES, rounds=2), tmp_path / "whole")
+    whole = run_simulation(config("images", pictures, **FEW), tmp_path / "whole")
     path = tmp_path / "c.yaml"
-    path.write_text(yaml.safe_dump(asked))
+    path.write_text(yaml.safe_dump(values("images", pictures, processes=2, **FEW)))
     out = tmp_path / "killed"
     rng = random.Random(5)
     for _ in range(KILLS):
         process = start(path, out)
-        steps = rng.randint(1, 5)
+        steps = rng.randint(2, 6)
         while steps and process.stderr.readline():
             steps -= 1
         time.sleep(rng.uniform(0, 0.4))  # in the middle of the next step
@@ -53,10 +50,27 @@ def test_killed_at_any_step_the_results_are_the_same(tmp_path):
     assert not list(out.rglob("checkpoints"))
 
 
-def test_two_processes_give_the_rows_of_one(tmp_path):
+class Stop(BaseException):
+    """As sudden as a signal."""
+
+
+def test_stopped_after_each_step_nothing_is_done_twice(tmp_path):
     pictures = draw_glas(tmp_path / "glas", 10, 3)
-    few = {"strategies": [{"name": "random"}], "seeds": [0, 1], "rounds": 2}
-    one = run_simulation(config("images", pictures, **few), tmp_path / "one")
-    two = run_simulation(config("images", pictures, processes=2, **few), tmp_path / "two", tell=print)
-    assert timeless(one) == timeless(two)
-    assert {row.seed for row in two} == {0, 1}
+    asked = config("images", pictures, **{**FEW, "seeds": [0]})
+    whole = run_simulation(asked, tmp_path / "whole")
+    told = []
+
+    def stop(text):
+        told.append(text)
+        if ": score " not in text:
+            raise Stop
+
+    for _ in range(60):
+        try:
+            rows = run_simulation(asked, tmp_path / "stopped", tell=stop)
+            break
+        except Stop:
+            continue
+    assert timeless(rows) == timeless(whole)
+    steps = [text.rsplit(":", 1)[0] for text in told]
+    assert len(steps) == len(set(steps)) > 15

@@ -149,3 +149,13 @@ def test_listed_order_pool_scope_and_void(frames, tmp_path):
 def test_more_images_than_there_are(frames, tmp_path):
     with pytest.raises(UsageError, match=r"must be at most the 6 training images; got 8"):
         run_simulation(config("pixels", frames, rounds=4), tmp_path / "out")
+
+
+def test_a_start_from_the_weights_of_another_simulation(made, frames, tmp_path):
+    out, rows, _ = made
+    asked = {"first": 0, "step": 2, "budget": "10%"}
+    weights = str(out / "seed-0/full/round-02/network.pt")
+    few = {"pixels": asked, "rounds": 2, "initial": weights, "strategies": [{"name": "superpixel", **REGIONS}]}
+    found = run_simulation(config("pixels", frames, **few), tmp_path / "out")
+    assert [row.images for row in found] == [0, 2] and found[0].pixels == 0
+    assert found[0].score == of(rows, "full")[2].score

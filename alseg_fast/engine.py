@@ -70,9 +70,9 @@ class Scorer:
         histogram: "none", or the colour histogram to add to the scores: "rgb:32", "hsv:16", "lab:8:joint",
             "belharbi" (see ``alseg.HistogramSpec``); always of the picture at its own size, whatever the model sees.
         histogram_dtype: "float16" or "float32".
-        published: also the columns belharbi_entropy and, with several passes, belharbi_mc_dropout: the scores of Belharbi
-            et al. as their code computes them, see :func:`alseg_fast.belharbi_entropy`; for models of one foreground
-            whose pictures are stretched. To select by them: strategy "top" with the column as measure.
+        published: also the columns belharbi_entropy and, with several passes, belharbi_mc_dropout: the scores of
+            Belharbi et al. as their code computes them, see :func:`alseg_fast.belharbi_entropy`; for models of one
+            foreground whose pictures are stretched. To select by them: strategy "top" with the column as measure.
     Raises:
         ModelError, UsageError, BackendError: the message says which argument and what to do.
     """

@@ -1,4 +1,4 @@
-"""Run active-learning loops on labelled data and compare strategies; the same command again goes on where it stopped."""
+"""Compare strategies in active-learning loops on labelled data; the same command again goes on where it stopped."""
 
 from __future__ import annotations
 

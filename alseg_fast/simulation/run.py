@@ -20,7 +20,8 @@ from ..errors import RunError
 from ..learn.training.directory import json_bytes, locked
 from .common import Common, prepare
 from .config import SimulationConfig, strategy_options
-from .images import Run, run_strategy, start_images, start_seed
+from .image_round import Run
+from .images import run_strategy, start_images, start_seed
 from .pixels import PixelRun, run_pixel_strategy, start_pixel_seed
 from .rows import RoundRow
 from .steps import Tell

@@ -3,10 +3,10 @@ import pytest
 pytest.importorskip("torch")
 
 import yaml
-from tiny_simulation import values
 
 from alseg_fast.errors import UsageError
 from alseg_fast.simulation.config_file import READY, read_simulation, ready_simulations
+from tiny_simulation import values
 
 
 def read(tmp_path, made, *settings):

@@ -10,13 +10,13 @@ pytest.importorskip("torch")
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
-from tiny_simulation import config, timeless
-from tiny_glas import draw_glas
 
 from alseg_fast.cli.main import main
 from alseg_fast.errors import RunError, UsageError
 from alseg_fast.simulation.results.store import read_rows
 from alseg_fast.simulation.run import run_simulation
+from tiny_glas import draw_glas
+from tiny_simulation import config, timeless
 
 STRATEGIES = [
     {"name": "wsl"},
@@ -66,8 +66,10 @@ def test_every_strategy_has_its_rounds(made):
         assert [row.round for row in found] == ([0] if single else [0, 1, 2])
         if not single:
             assert [row.images for row in found] == [2, 4, 6]
-    assert of(rows, "wsl")[0].images == 0 and of(rows, "wsl")[0].pixels == 0
-    assert of(rows, "full_sup")[0].labelled_share == 1.0 and of(rows, "full_sup")[0].pixel_share == 1.0
+    assert of(rows, "wsl")[0].images == 0
+    assert of(rows, "wsl")[0].pixels == 0
+    assert of(rows, "full_sup")[0].labelled_share == 1.0
+    assert of(rows, "full_sup")[0].pixel_share == 1.0
 
 
 def test_the_first_round_is_shared_and_trained_once(made):
@@ -80,9 +82,10 @@ def test_the_first_round_is_shared_and_trained_once(made):
 
 
 def test_purchases_are_balanced_and_hold_the_truth(made):
-    asked, out, rows, _ = made
+    asked, out, _rows, _ = made
     labels = dict(line.split(",")[0::2] for line in (out / "start/pool.csv").read_text().splitlines()[1:])
-    assert len(labels) == 10 and set(labels.values()) == {"benign", "malignant"}
+    assert len(labels) == 10
+    assert set(labels.values()) == {"benign", "malignant"}
     for strategy in STRATEGIES[1:-1]:
         folder = out / "seed-0" / f"{strategy['name']}{'-k=2' if 'setting' in strategy else ''}"
         bought = list(json.loads((out / "seed-0/start/steps/oracle.json").read_text())["value"]["image_ids"])
@@ -109,7 +112,7 @@ def test_costs_are_sums_over_the_bought_masks(made):
 
 
 def test_pseudo_masks_are_used_and_judged(made):
-    asked, _, rows, _ = made
+    _asked, _, rows, _ = made
     random, spread = of(rows, "random"), of(rows, "label_prop")
     assert all(row.pseudo_score is None and row.pseudo_images == 0 for row in random)
     assert all(row.pseudo_score is not None and 0 <= row.pseudo_score <= 1 for row in spread)
@@ -143,7 +146,8 @@ def test_more_rounds_and_strategies_go_on(made, pictures):
     wider = config("images", pictures, strategies=[STRATEGIES[1], entropy], rounds=4)
     again = run_simulation(wider, out, tell=told.append)
     assert timeless(of(again, "random"))[:3] == timeless(of(rows, "random"))
-    assert len(of(again, "random")) == 4 and len(of(again, "entropy")) == 4
+    assert len(of(again, "random")) == 4
+    assert len(of(again, "entropy")) == 4
     assert not any("start: " in text for text in told)
 
 
@@ -186,7 +190,8 @@ def test_a_reader_can_replay_a_round(made, tmp_path, capsys, name):
                 assert mine.column(column).to_pylist() == theirs.column(column).to_pylist()
             checked += 1
     capsys.readouterr()
-    assert made_again and checked == 2
+    assert made_again
+    assert checked == 2
 
 
 def test_a_reader_can_replay_the_propagation(made, tmp_path, capsys):
@@ -199,7 +204,8 @@ def test_a_reader_can_replay_the_propagation(made, tmp_path, capsys):
         assert main(changed[1:]) == 0
         theirs = Path(words[words.index("--out") + 1])
         wanted = pq.read_table(theirs / "pairs.parquet").drop_columns(["mask_uri"])
-        assert pq.read_table(target / "pairs.parquet").drop_columns(["mask_uri"]).equals(wanted) and len(wanted)
+        assert pq.read_table(target / "pairs.parquet").drop_columns(["mask_uri"]).equals(wanted)
+        assert len(wanted)
         for path in (theirs / "masks").rglob("*.png"):
             assert (target / "masks" / path.name).read_bytes() == path.read_bytes()
     capsys.readouterr()
@@ -214,7 +220,8 @@ def test_the_oracle_runs_dry(pictures, tmp_path):
     asked = config("images", pictures, images={"first": 4, "step": 3}, rounds=5, strategies=[{"name": "label_prop"}])
     rows = run_simulation(asked, tmp_path / "out")
     assert [row.images for row in rows] == [8, 10]
-    assert rows[-1].pseudo_score is None and rows[-1].pseudo_images == 0
+    assert rows[-1].pseudo_score is None
+    assert rows[-1].pseudo_images == 0
 
 
 def test_tuned_start_and_one_cycle(pictures, tmp_path):
@@ -222,5 +229,6 @@ def test_tuned_start_and_one_cycle(pictures, tmp_path):
     asked = config("images", pictures, start="tuned", rounds=2, strategies=strategies, threshold=0.4)
     rows = run_simulation(asked, tmp_path / "out")
     assert [row.threshold for row in rows] == [0.4, 0.4]
-    assert rows[0].pseudo_images == 0 and rows[1].pseudo_images > 0
+    assert rows[0].pseudo_images == 0
+    assert rows[1].pseudo_images > 0
     assert not (tmp_path / "out/seed-0/label_prop/round-01/cycle-1.onnx").exists()

@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("torch")
 
 import yaml
-from tiny_glas import draw_glas
-from tiny_simulation import config, timeless, values
 
 from alseg_fast.simulation.results.store import read_rows
 from alseg_fast.simulation.run import run_simulation
+from tiny_glas import draw_glas
+from tiny_simulation import config, timeless, values
 
 FEW = {"strategies": [{"name": "label_prop", "options": {"k": 3}}], "seeds": [0, 1], "rounds": 2}
 KILLS = 2

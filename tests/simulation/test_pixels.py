@@ -8,13 +8,13 @@ pytest.importorskip("torch")
 
 import numpy as np
 import pyarrow.parquet as pq
-from drawn_datasets import blocks, picture, save
 from PIL import Image
-from tiny_simulation import config, timeless
 
 from alseg_fast.cli.main import main
 from alseg_fast.errors import UsageError
 from alseg_fast.simulation.run import run_simulation
+from drawn_datasets import blocks, picture, save
+from tiny_simulation import config, timeless
 
 SIZE = (40, 60)
 VOID = 11
@@ -65,10 +65,12 @@ def test_rounds_add_images_and_a_tenth_of_their_pixels(made):
         assert found[0].pixels == 2 * known
         added = np.diff([row.pixels for row in found])
         if strategy["name"] == "full":
-            assert added.tolist() == [2 * known, 2 * known] and found[2].pixel_share == 1.0
+            assert added.tolist() == [2 * known, 2 * known]
+            assert found[2].pixel_share == 1.0
             assert found[2].labelled_share == 1.0
         elif "superpixel" in strategy["name"]:
-            assert ((added > 0) & (added <= 2 * known // 10)).all() and found[2].labelled_share is None
+            assert ((added > 0) & (added <= 2 * known // 10)).all()
+            assert found[2].labelled_share is None
         else:
             assert added.tolist() == [2 * (known // 10)] * 2
     assert sum("start: first:" in text for text in told) == 1
@@ -77,7 +79,8 @@ def test_rounds_add_images_and_a_tenth_of_their_pixels(made):
 def test_the_start_is_shared(made):
     _, rows, _ = made
     starts = [{**row, "strategy": ""} for row in timeless(rows) if row["round"] == 0]
-    assert len(starts) == len(STRATEGIES) and all(row == starts[0] for row in starts)
+    assert len(starts) == len(STRATEGIES)
+    assert all(row == starts[0] for row in starts)
 
 
 def test_all_strategies_see_the_same_images(made):
@@ -157,5 +160,6 @@ def test_a_start_from_the_weights_of_another_simulation(made, frames, tmp_path):
     weights = str(out / "seed-0/full/round-02/network.pt")
     few = {"pixels": asked, "rounds": 2, "initial": weights, "strategies": [{"name": "superpixel", **REGIONS}]}
     found = run_simulation(config("pixels", frames, **few), tmp_path / "out")
-    assert [row.images for row in found] == [0, 2] and found[0].pixels == 0
+    assert [row.images for row in found] == [0, 2]
+    assert found[0].pixels == 0
     assert found[0].score == of(rows, "full")[2].score

@@ -75,6 +75,13 @@ def differences(curves: Sequence[Curve], kind: str = "auc") -> list[Difference]:
     return sorted(found, key=lambda d: -d.mean)
 
 
+def within_strategies(curves: Sequence[Curve], kind: str = "auc") -> list[Difference]:
+    """The pairs of settings of one strategy, strategy by strategy."""
+    names = dict.fromkeys(curve.strategy for curve in curves)
+    groups = [[curve for curve in curves if curve.strategy == name] for name in names]
+    return [found for group in groups for found in differences(group, kind)]
+
+
 @dataclass(frozen=True)
 class Ordering:
     """A published ordering and what came of it here; the first is ahead in the paper.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..rows import RoundRow
 from .auc import Spread
-from .compare import RULE, differences, main_curves, orderings
+from .compare import RULE, differences, main_curves, orderings, within_strategies
 from .published import Published, published, same_strategy
 from .summary import CHEAP_STEPS, Curve, StepTimes, find_full, shares_of_full, step_times, summarise
 
@@ -49,7 +49,7 @@ def main_table(curves: Sequence[Curve], source: Published | None, metric: str) -
         row.append(f"{100 * list(shares.values())[-1]:.1f} %" if shares else "-")
         if source is not None:
             told = published_of(source, curve) if id(curve) in first else (None, None)
-            row += [published_percent(told[0]), published_percent(told[1])]
+            row += [published_percent(told[0]), f"{told[1].mean:.{source.decimals}f}" if told[1] else "-"]
         rows.append(row)
     return text_table(heads, rows)
 
@@ -120,7 +120,7 @@ def summary_text(
         blocks.append(f"uncertainty as a detector of wrong pixels, AUROC, %\n{rounds_table(curves, 'error_auroc')}")
     if paper is not None and (told := orderings(chosen, paper)):
         blocks.append("Published orderings\n" + "\n".join(f"{o.outcome}: {o.words}" for o in told))
-    if pairs := differences(chosen, kind):
+    if pairs := differences(chosen, kind) + within_strategies(curves, kind):
         lines = [f"{d.first} over {d.second}: {100 * d.mean:.2f} points, {d.verdict}" for d in pairs]
         blocks.append("Differences here\n" + "\n".join(lines) + f"\n{RULE}")
     if times:

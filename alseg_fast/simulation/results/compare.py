@@ -12,6 +12,7 @@ from .published import Published, same_strategy
 from .summary import Curve
 
 INSIDE, NEAR, CLEAR, UNKNOWN = "inside the noise", "barely outside the noise", "clear", "cannot be told"
+_ROUNDING = 1e-12  # a spread below this is none: what is left of equal values
 RULE = (
     "The noise of a difference is the pooled spread over seeds: the root of the mean of both population variances. "
     "A difference up to that is inside the noise, up to twice that barely outside it, and clear above it. "
@@ -43,7 +44,7 @@ class Difference:
 
 def verdict_of(difference: float, noise: float | None) -> str:
     """The rule of RULE."""
-    if noise is None or noise == 0.0:
+    if noise is None or noise < _ROUNDING:
         return UNKNOWN
     return INSIDE if abs(difference) <= noise else NEAR if abs(difference) <= 2 * noise else CLEAR
 

@@ -1,6 +1,6 @@
 // A line chart: series of points with a spread, axes, values under the pointer or the arrow keys.
 // series: {label, colour, dash, shape, paper, flat, points: [{x, y, s, n} or null]}; flat: one value at every x.
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = byId("score-chart").namespaceURI;
 const DASHES = ["", "7 4", "2 4", "10 4 2 4", "1 6", "14 5"];
 function svgMake(tag, attributes = {}, text = "") {
   const element = document.createElementNS(SVG, tag);

@@ -19,6 +19,7 @@ from .atomic import write_atomic
 from .engine import Scorer
 from .errors import DataError, RunError
 from .mask_pass import write_masks
+from .ops.gmm_threshold import BOUNDS
 from .stages.contact_sheet import SheetPicture, contact_sheet
 from .stages.decode import decode_image
 from .stages.fetch import fetch_bytes
@@ -126,6 +127,12 @@ class LabellingJob:
             chosen = write_result(self.root, self.identity, method, parts)
         if chosen["status"] != "fitted":
             log.warning("threshold %.3g is the default: %s", chosen["threshold"], chosen["reason"])
+        elif not BOUNDS[0] < chosen["low"] <= chosen["high"] < BOUNDS[1]:
+            log.warning(
+                "threshold %.3g is at the end of its range %g to %g: maps are nearly all or nothing, look at the masks",
+                chosen["threshold"],
+                *BOUNDS,
+            )
         return chosen
 
     def masks(self, rule: LabelRule) -> MaskFiles:

@@ -103,7 +103,7 @@ def pseudo_label(
         alpha, beta: of the perplexity behind them.
         weight_step: weight of one step of the 8-bit file; larger weights than 255 steps are cut, which is counted. The
             mean weight of a picture is 1; its largest seldom exceeds 5.
-        crf: refine the masks by a dense CRF on the picture at its own size.
+        crf: refine the masks by a dense CRF on the picture at its own size; about 200 bytes a pixel and worker.
         crf_terms: of it; None: the defaults of ``alseg.dense_crf``.
         tags: "label", or "none": take no notice of the image labels.
         background_class: the class of a segmentation network that is no object; None: the one called background.

@@ -1,4 +1,4 @@
-"""Show what a model, a RUN, an INDEX or a POOL is, and where each fact comes from."""
+"""Show what a model, a RUN, an INDEX, a POOL or a directory of pseudo-labels is, and where each fact comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLASSES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="MODEL.onnx|RUN|INDEX|POOL", help="what to look at")
+    parser.add_argument("target", metavar="MODEL.onnx|RUN|INDEX|POOL|DIR", help="what to look at")
     add_model_options(parser)
 
 
@@ -28,8 +28,41 @@ def run(arguments: argparse.Namespace) -> Result:
     if (target / "run.json").is_file():
         return _run(arguments.target)
     from ..histogram_index.store import is_index
+    from ..stages.pseudo_label_files import is_labelling
 
+    if is_labelling(target):
+        return _labelling(target)
     return _index(target) if is_index(target) else _pool(arguments.target)
+
+
+def _labelling(path: Path) -> Result:
+    from ..stages.pseudo_label_files import read_labelling
+
+    info, summary, failures = read_labelling(path)
+    reasons = Counter(zip(failures.column("stage").to_pylist(), failures.column("error").to_pylist(), strict=True))
+    listed = [{"stage": s, "error": e, "images": n} for (s, e), n in reasons.most_common()]
+    data = {"pseudo_labels": str(path), "complete": summary is not None, **info, "summary": summary, "failures": listed}
+    labels = ", ".join(f"{i} {name}" for i, name in enumerate(info["classes"][:_CLASSES]))
+    rows = [
+        ("pseudo-labels", f"{path} ({'complete' if summary else 'not complete'})"),
+        ("pool", f"{info['pool']['source']}: {info['pool']['images']:,} images"),
+        ("model", f"sha256 {info['model']['sha256'][:12]}"),
+        ("ids", labels + (", ..." if len(info["classes"]) > _CLASSES else "")),
+        *((f"config {key}", str(value)) for key, value in sorted(info["config"].items())),
+    ]
+    if summary is not None:
+        threshold = summary["threshold"]
+        rows += [
+            ("threshold", f"{threshold['threshold']:.3f}, low {threshold['low']:.3f}, high {threshold['high']:.3f}"),
+            ("masks", f"{summary['masks']:,}"),
+            ("failures", f"{summary['failures']:,}"),
+            *((f"flag {name}", f"{n:,}") for name, n in summary["flags"].items()),
+        ]
+    text = columns(rows)
+    if reasons:
+        text += "\nfailures by reason:\n"
+        text += columns([(f"{n:,}", s, e) for (s, e), n in reasons.most_common(20)], indent="  ")
+    return Result(data, text)
 
 
 def _index(path: Path) -> Result:

@@ -136,6 +136,10 @@ def to_onnx(
             "output_layout": "NCHW" if mc_passes == 1 and not names else None,
         }
     )
+    if background is not None and activation != "cam":
+        raise UsageError(
+            f"to_onnx: background must be None with activation={activation!r}; got {background!r}. It belongs to 'cam'."
+        )
     check_module(module)
     stochastic = mc_passes > 1
     channels = 1 if channel_order == "grey" else 3

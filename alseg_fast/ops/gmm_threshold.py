@@ -171,13 +171,13 @@ def gmm_threshold(
     return fit_threshold(sums, settings, band, weights is None, check_threads(_NAME, num_threads))
 
 
-def take_previous(name: str, previous: Any, components: int) -> tuple[float, float]:
+def take_previous(name: str, previous: Any, components: int, argument: str = "previous") -> tuple[float, float]:
     """(low, high) of a number, a pair, a GmmThreshold or None."""
     if previous is None:
         return FALLBACK[components]
     if isinstance(previous, GmmThreshold):
         return previous.low, previous.high
-    return take_bounds(name, "previous", (previous, previous) if isinstance(previous, NUMBERS) else previous)
+    return take_bounds(name, argument, (previous, previous) if isinstance(previous, NUMBERS) else previous)
 
 
 def fit_threshold(

@@ -86,7 +86,7 @@ class RunningThreshold:
         )
         self._bins, self._drop_below = check_bins(_NAME, bins), check_drop(_NAME, drop_below)
         self._period, self._momentum, self._threads = int(period), float(momentum), num_threads
-        self._band: tuple[float, float] = take_previous(_NAME, initial, self._settings.components)
+        self._band: tuple[float, float] = take_previous(_NAME, initial, self._settings.components, "initial")
         self._target: tuple[float, float] | None = None  # of the latest successful fit
         self._started: bool = initial is not None  # the average has a value to start from
         self._memory: NDArray[np.float64] = np.zeros((int(memory), self._bins, 3))

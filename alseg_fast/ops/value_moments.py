@@ -119,7 +119,7 @@ def _with_torch(values: Any, weights: Any, bin_bits: int, least: float) -> tuple
     if weights is None:
         sums = torch.zeros((groups * bins, 3), dtype=torch.int64, device=q.device)
         terms = torch.stack([torch.ones_like(offset), offset, offset * offset], dim=1)
-        sums.scatter_add_(0, place[:, None].expand(-1, 3), terms)
+        sums.index_add_(0, place, terms)  # whole numbers: the order does not matter
         return sums.reshape(groups, bins, 3).cpu().numpy().astype(np.float64), 0
     mass = weights.reshape(groups, -1)[keep].double()
     terms = torch.stack([mass, mass * offset, mass * offset * offset])  # [3, n]

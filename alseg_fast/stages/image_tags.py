@@ -50,7 +50,10 @@ def present_classes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[str], 
     if isinstance(labels, pa.ChunkedArray):
         labels = pa.concat_arrays(labels.chunks) if labels.num_chunks else pa.array([], labels.type)
     present = np.zeros((len(labels), len(classes)), np.uint8)
-    rows, names = split_labels(labels)
+    try:
+        rows, names = split_labels(labels)
+    except pa.ArrowException as error:
+        raise UsageError(f"{where}: label must hold names, texts or lists of them; got {labels.type}") from error
     ids = np.asarray(pc.fill_null(pc.index_in(names, value_set=pa.array(classes, pa.string())), -1), np.int64)
     if (ids < 0).any():
         name = names[int(np.argmax(ids < 0))].as_py()

@@ -103,6 +103,24 @@ def open_directory(root: Path, info: Mapping[str, Any], *, overwrite: bool) -> N
     remove_file(root / SUCCESS)
 
 
+def is_labelling(path: Path) -> bool:
+    return (path / INFO).is_file()
+
+
+def read_labelling(root: Path) -> tuple[dict[str, Any], dict[str, Any] | None, pa.Table]:
+    """(pseudo_label.json, summary.json or None where it is not complete, failures).
+
+    Raises: RunError: a file cannot be read.
+    """
+    try:
+        info = json.loads((root / INFO).read_bytes())
+        if not (root / SUCCESS).exists():
+            return info, None, failures_schema().empty_table()
+        return info, json.loads((root / SUMMARY).read_bytes()), pq.read_table(root / FAILURES)
+    except (OSError, ValueError, pa.ArrowException) as exc:
+        raise RunError(f"cannot read {root}: {exc}; run alseg pseudo-label again") from exc
+
+
 def _wipe(root: Path) -> None:
     try:
         for name in _FILES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,18 +41,25 @@ def starts_of(x: F64, weight: F64, n_components: int, variance_floor: float) -> 
     width. The last one has means spread evenly over the ranks of the values (for three: least, median, largest), equal
     shares, and the variance of all values: the start of the released code of CoSA but for its variance of 1.
     """
-    k = n_components
-    cumulated = np.cumsum(weight)
+    k, n = n_components, len(x)
+    sums = prefix_sums(x, weight)
     inner = np.arange(1, k) / k
     cuts = (
-        cut_by_kmeans(x, weight, k),
-        np.searchsorted(cumulated, inner * cumulated[-1]),
+        cut_by_kmeans(sums, k),
+        np.searchsorted(sums[0, 1:], inner * sums[0, n]),
         np.searchsorted(x, x[0] + inner * (x[-1] - x[0])),
     )
-    starts = [parts_of(x, weight, cut, variance_floor) for cut in cuts]
-    mean = weight @ x
-    starts.append(spread_start(x, weight, k, float(weight @ (x - mean) ** 2) + variance_floor))
-    return np.stack(starts)
+    edges = np.array([[0, *cut, n] for cut in cuts])  # [3, K + 1]
+    parts = sums[:, edges[:, 1:]] - sums[:, edges[:, :-1]]  # [3 moments, 3, K]
+    empty = parts[0] <= 0  # such a part is spread over all values
+    share = np.where(empty, 1 / (k + 1), parts[0])
+    mass, first, second = np.where(empty, sums[:, -1, None, None], parts)
+    mean = first / mass
+    variance = np.maximum(second / mass - mean**2, 0) + variance_floor
+    starts = np.stack([share / share.sum(axis=1, keepdims=True), mean, variance], axis=2)
+    whole = sums[1, n] / sums[0, n]
+    spread = max(float(sums[2, n] / sums[0, n] - whole**2), 0.0) + variance_floor
+    return np.concatenate([starts, spread_start(x, weight, k, spread)[None]])
 
 
 def spread_start(x: F64, weight: F64, n_components: int, variance: float) -> F64:
@@ -64,30 +70,24 @@ def spread_start(x: F64, weight: F64, n_components: int, variance: float) -> F64
     return np.stack([np.full(k, 1 / k), x[np.minimum(ranks, len(x) - 1)], np.full(k, variance)], axis=1)
 
 
-def parts_of(x: F64, weight: F64, cuts: NDArray[np.int64], variance_floor: float) -> F64:
-    """[K, 3] share, mean and variance of the parts between the cuts; an empty part is spread over all values."""
-    edges = np.concatenate([[0], cuts, [len(x)]])
-    rows = []
-    for begin, end in pairwise(edges):
-        part = slice(begin, end) if end > begin else slice(0, len(x))
-        w = weight[part] / weight[part].sum()
-        mean = w @ x[part]
-        share = weight[part].sum() if end > begin else 1 / len(edges)
-        rows.append((share, mean, w @ (x[part] - mean) ** 2 + variance_floor))
-    parts = np.array(rows)
-    parts[:, 0] /= parts[:, 0].sum()
-    return parts
+def prefix_sums(x: F64, weight: F64) -> F64:
+    """[3, n + 1]: the sums of weight, weight x and weight x^2 over the first values."""
+    terms = np.zeros((3, len(x) + 1))
+    terms[0, 1:] = weight
+    terms[1, 1:] = weight * x
+    terms[2, 1:] = terms[1, 1:] * x
+    return np.asarray(terms.cumsum(axis=1))
 
 
-def cut_by_kmeans(x: F64, weight: F64, k: int) -> NDArray[np.int64]:
-    """The K - 1 places that cut x into parts of the least sum of squares, by dynamic programming: exact for two parts,
-    for more among at most KMEANS_PLACES evenly spaced places."""
-    n = len(x)
+def cut_by_kmeans(sums: F64, k: int) -> NDArray[np.int64]:
+    """The K - 1 places that cut the values of these prefix sums into parts of the least sum of squares, by dynamic
+    programming: exact for two parts, for more among at most KMEANS_PLACES evenly spaced places."""
+    n = sums.shape[1] - 1
     if k > n:
-        return np.minimum(np.arange(1, k), n)
+        return np.asarray(np.minimum(np.arange(1, k), n))
     step = 1 if k == 2 else max(1, n // KMEANS_PLACES)
     places = np.append(np.arange(0, n, step), n)
-    w, s, q = (np.concatenate([[0.0], np.cumsum(weight * x**m)])[places] for m in range(3))
+    w, s, q = sums[:, places]
 
     def cost(i: Any, j: Any) -> F64:
         """Sum of squares of the values between two places about their mean."""

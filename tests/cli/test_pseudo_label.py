@@ -90,6 +90,24 @@ def test_bad_pictures_are_counted_and_strict_is_strict(alseg, pool, model, tmp_p
     assert status == 1
 
 
+def test_inspect_shows_what_it_was_made_with(alseg, pool, model, tmp_path):
+    (pool.parent / "b-0001.png").write_bytes(b"no picture")
+    alseg(*command(pool, model, tmp_path / "out", "--threshold", 0.4))
+    status, text, _ = alseg("inspect", tmp_path / "out")
+    assert status == 0
+    assert "0 background, 1 red, 2 green, 3 blue" in text
+    assert "0.400, low 0.400, high 0.400" in text
+    assert "failures by reason:" in text
+    _, out, _ = alseg("inspect", tmp_path / "out", "--json")
+    data = json.loads(out)
+    assert (data["complete"], data["summary"]["masks"], data["failures"][0]["stage"]) == (True, 3, "decode")
+    (tmp_path / "out" / "_SUCCESS").unlink()
+    assert "not complete" in alseg("inspect", tmp_path / "out")[1]
+    (tmp_path / "out" / "pseudo_label.json").write_text("{")
+    status, _, error = alseg("inspect", tmp_path / "out")
+    assert (status, error.count("\n")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

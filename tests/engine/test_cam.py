@@ -181,6 +181,24 @@ def test_padding_does_not_decide_the_largest_value():
     assert not whole.labels[0, 2].any()
 
 
+@pytest.mark.parametrize("box", [None, (0.5, 1.25, 3.0, 4.5)])
+def test_tensors_of_a_device_give_the_same_scores(box):
+    torch = pytest.importorskip("torch")
+    from alseg_fast.ops import cam
+
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
+    labels = np.array([[1, 0, 1, 1], [0, 0, 1, 0]])
+    expected = cam_probabilities(maps, labels, 0.3, box=box)
+    top, left, height, width = box or (0, 0, 5, 6)
+    inside = (..., slice(int(top), -int(-(top + height) // 1)), slice(int(left), -int(-(left + width) // 1)))
+    present = torch.from_numpy(labels != 0)[:, None, :, None, None]
+    scores = cam.Scores(torch.from_numpy(maps), "cuda", False, torch.device("cpu"))
+    made = cam._with_torch(scores, present, 0.3, inside)
+    np.testing.assert_allclose(made.numpy(), expected, atol=1e-7)
+    assert torch.equal(cam_probabilities(torch.from_numpy(maps), labels, 0.3, box=box), torch.from_numpy(expected))
+
+
 def test_letterboxed_pictures(tmp_path, pictures):
     model = build_model(
         tmp_path / "m.onnx", classes=CLASSES, metadata={"alseg.activation": "cam", "alseg.resize": "letterbox"}
@@ -212,6 +230,8 @@ def test_exported_networks_of_activation_maps(tmp_path, pictures):
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1))
     path = tmp_path / "cam.onnx"
     to_onnx(network, path, input_size=(32, 48), classes=CLASSES, activation="cam", background=0.35)
+    with pytest.raises(UsageError, match="background must be None with activation='softmax'"):
+        to_onnx(network, path, input_size=(32, 48), background=0.35)
     scorer = alseg.Scorer(path)
     assert (scorer.spec.activation, scorer.spec.background) == ("cam", 0.35)
     assert scorer.classes == ("background", *CLASSES)

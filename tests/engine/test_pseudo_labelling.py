@@ -187,6 +187,14 @@ def test_nothing_above_the_threshold_and_nothing_to_fit(model, tmp_path, caplog)
     assert other.summary["threshold"]["reason"] == "values lie in fewer than two bins"
 
 
+def test_a_threshold_at_the_end_of_its_range_is_told(model, pool, tmp_path, caplog, monkeypatch):
+    end = {"threshold": 0.95, "low": 0.95, "high": 0.95, "status": "fitted", "reason": None}
+    monkeypatch.setattr("alseg_fast.stages.pseudo_threshold.choose_threshold", lambda method, sums: end)
+    done = alseg.pseudo_label(pool, model, tmp_path / "out")
+    assert done.summary["threshold"]["threshold"] == 0.95
+    assert "threshold 0.95 is at the end of its range 0.05 to 0.95" in caplog.text
+
+
 def test_workers_and_batches_change_no_byte(model, pool, tmp_path):
     found = []
     for k, (workers, batch) in enumerate(itertools.product((1, 3), (1, 4))):
@@ -373,20 +381,19 @@ def test_unknown_labels_and_too_many_classes(model, tmp_path):
 
 
 def command(model, pool, out):
+    """Prints the name of each stage and a line for each step of its progress."""
     code = (
-        "import sys, alseg_fast as alseg\n"
-        "from alseg_fast.stages import mask_files, pseudo_threshold\n"
-        "mask_files.PART_MASKS = pseudo_threshold.PART_IMAGES = 4\n"
-        "import alseg_fast.mask_pass as p; p.PART_MASKS = 4\n"
-        "label = alseg.pseudo_label\n"
-        "print('ready', flush=True)\n"
-        "label(sys.argv[2], sys.argv[1], sys.argv[3], workers=2)\n"
+        "import sys, alseg_fast as alseg, alseg_fast.mask_pass as masks\n"
+        "from alseg_fast.stages import pseudo_threshold\n"
+        "masks.PART_MASKS = pseudo_threshold.PART_IMAGES = 4\n"
+        "say = lambda *words: print(*words, flush=True)\n"
+        "alseg.pseudo_label(sys.argv[2], sys.argv[1], sys.argv[3], workers=2, on_stage=say, progress=say)\n"
     )
     return [sys.executable, "-P", "-c", code, str(model), str(pool), str(out)]
 
 
 @pytest.mark.slow
-def test_sigkill_at_random_moments_changes_no_byte(model, tmp_path):
+def test_sigkill_at_any_moment_changes_no_byte(model, tmp_path):
     pool = write_blobs(tmp_path / "pictures", TAGS * 12)
     (pool.parent / "b-0007.png").write_bytes(b"no picture")
     whole = tmp_path / "whole"
@@ -394,23 +401,27 @@ def test_sigkill_at_random_moments_changes_no_byte(model, tmp_path):
     expected = contents(whole)
     assert len(expected) == 4 + 2 * 71
     rng = random.Random(0)
-    stopped_in = set()
     out = tmp_path / "out"
-    for _ in range(10):
-        process = subprocess.Popen(command(model, pool, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.05, 0.25))
+    done_before = []
+    for stage, steps in (("threshold", 9), ("threshold", 22), ("masks", 0), ("masks", 3), ("masks", 5), ("masks", 6)):
+        process = subprocess.Popen(command(model, pool, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if line.startswith(stage):
+                done_before.append(int(line.split()[2]))
+                break
+        for _ in range(steps):
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         _, error = process.communicate()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, error.decode()
-        for part in ("threshold_parts", "mask_parts"):
-            if (out / part).is_dir() and any((out / part).iterdir()):
-                stopped_in.add(part)
+        assert process.returncode == -signal.SIGKILL, error
+        for name, data in contents(out).items():
+            assert data == expected[name]
+    assert done_before[1] >= 8  # of the histogram
+    assert done_before[-1] >= 28  # of the masks
+    assert done_before[1] % 4 == 0
     subprocess.run(command(model, pool, out), check=True, capture_output=True)
     assert contents(out) == expected
-    assert stopped_in
 
 
 def test_the_digest_of_a_part_of_another_model_is_not_taken(model, pool, tmp_path):

@@ -149,7 +149,7 @@ def test_a_foreign_or_damaged_state_is_refused(change, message):
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),
         ({"beginning": "random"}, "beginning must be one of empty, uniform"),
         ({"components": 5}, "components must be 2 or 3"),
-        ({"initial": 2.0}, "initial|previous"),
+        ({"initial": 2.0}, "initial must be"),
         ({"bins": 255}, "bins must be a power of 2"),
     ],
 )

@@ -39,6 +39,8 @@ def test_unknown_labels_are_told():
     many = tuple(f"c{i}" for i in range(30))
     with pytest.raises(UsageError, match=r"x: label 'yak' is no class of the model; it has c0, .* \(18 more\)"):
         present_classes(pa.array(["c1", "c2,yak"]), many, "x")
+    with pytest.raises(UsageError, match="x: label must hold names, texts or lists of them; got struct<a: int64>"):
+        present_classes(pa.array([{"a": 1}]), CLASSES, "x")
     with pytest.raises(PoolError, match="or leave the labels out with --tags none"):
         PoolTags(pa.table({"image_id": ["a"], "label": ["yak"]}), CLASSES, "p.csv")
 

@@ -133,7 +133,10 @@ def test_heavy_libraries_load_only_where_they_are_used():
     allowed = {"demo/train.py", "demo/network.py"}
     wrong = []
     for path, module in sources():
-        if module[1] in ("benches", "export", "learn", "simulation") or str(Path(*module[1:]).with_suffix(".py")) in allowed:
+        if (
+            module[1] in ("benches", "export", "learn", "simulation")
+            or str(Path(*module[1:]).with_suffix(".py")) in allowed
+        ):
             continue
         if module[1] == "kernels" and module[-1].split("_", 1)[0] in HEAVY:
             continue

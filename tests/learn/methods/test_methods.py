@@ -306,3 +306,14 @@ def test_equivariance_is_0_without_tags():
     assert float(parts["equivariance"]) == 0
     batch = replace(make_batch([[1, 0], [0, 1]]), strong=torch.zeros(2, 3, SIDE, SIDE))
     assert float(method.losses(batch, 0).parts["equivariance"]) > 0
+
+
+def test_equivariance_of_a_transformer_takes_whole_patches():
+    network = make_network(encoder="vit_tiny", decoder="none", aux_tags=False, patch=8)
+    options = ClassifierOptions.model_validate({"equivariance_weight": 1.0})
+    method = Classifier(network, single_tag=False, view=View((SIDE, SIDE)), options=options)
+    with torch.no_grad():
+        network.tag_head.classifier.weight.normal_(
+            generator=torch.Generator().manual_seed(0)
+        )  # maps that are positive somewhere
+    assert float(method.losses(make_batch([[1, 0], [0, 1]]), 0).parts["equivariance"]) > 0

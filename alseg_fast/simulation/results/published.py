@@ -165,11 +165,14 @@ _SAME = {
     "superpixels": "superpixel",
     "sp-crf": "superpixel-crf",
     "entropy+edge": "entropy-edge",
-    "wsl-only": "wsl",
+    "random-pixels": "random",
+    "entropy-pixels": "entropy",
+    "entropy-published": "entropy",
+    "mc-dropout-published": "mc-dropout",
 }
 
 
 def same_strategy(name: str) -> str:
-    """One spelling of a strategy's names: "full_sup" and "full" are one, "mc_dropout" is "mc-dropout"."""
+    """One spelling of a strategy's names: "full_sup" and "full" are one, and so are "entropy" in all its forms."""
     plain = name.strip().lower().replace("_", "-").replace(" ", "-")
     return _SAME.get(plain, plain)

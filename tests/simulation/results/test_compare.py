@@ -14,6 +14,7 @@ from alseg_fast.simulation.results.compare import (
     differences,
     main_curves,
     orderings,
+    stand_ins,
     verdict_of,
     within_strategies,
 )
@@ -68,6 +69,16 @@ def test_the_last_score_counts_where_the_paper_ranks_by_it():
     rows += [r for s in (0, 1) for r in run("random", [0.9, 0.9, 0.5 + s / 1000], s)]
     (o,) = orderings(summarise(rows), published("kasarla_cityscapes"))
     assert (o.first, o.outcome) == ("superpixel", "comes out")
+
+
+def test_the_published_form_of_a_score_stands_for_the_published_strategy():
+    rows = seeds("entropy", [0.8, 0.81]) + seeds("entropy_published", [0.6, 0.61]) + seeds("random", [0.7, 0.71])
+    curves = summarise(rows)
+    (o,) = orderings(curves, published("belharbi_glas"))
+    assert (o.first, o.outcome) == ("entropy_published", "does not come out")
+    assert stand_ins(curves[:1], published("belharbi_glas"))["entropy"].strategy == "entropy"
+    names = summarise(seeds("random-pixels", [0.1]) + seeds("entropy-pixels", [0.1]))
+    assert set(stand_ins(names, published("kasarla_cityscapes"))) == {"random", "entropy"}
 
 
 def test_one_seed_decides_nothing():

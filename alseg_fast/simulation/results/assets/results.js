@@ -136,6 +136,11 @@ function buildTables() {
   byId("compared").textContent = data.compared;
   fillTable(byId("differences"), [["Higher", "text"], ["than", "text"], ["Verdict", "verdict"], ["by, points", "number"], ["noise", "number"], ["seeds ahead", "number"]], data.differences);
   byId("rule").textContent = data.rule;
+  const inside = data.differences.filter((d) => d[2] === "inside the noise").map(([a, b]) => `${a} and ${b}`);
+  const judged = data.differences.filter((d) => d[4] !== "–").length;
+  byId("inside").textContent = !data.differences.length ? "No two strategies have a complete run yet."
+    : !judged ? "Too few seeds to tell any difference from noise."
+      : inside.length ? `Inside the noise, so not to be told apart here: ${inside.join("; ")}.` : "No difference is inside the noise.";
   byId("orderings-box").hidden = !data.published;
   const kinds = [["comes out", "yes", "Come out"], ["does not come out", "no", "Do not come out"], ["undecided", "open", "Undecided"]];
   const count = (outcome) => data.orderings.filter(([each]) => each === outcome).length;

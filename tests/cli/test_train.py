@@ -123,7 +123,7 @@ def test_strict(alseg, tmp_path, config):
     ("words", "status", "said"),
     [
         ((), 2, "give CONFIG.yaml or the name of a ready config; alseg train --list shows them"),
-        (("no_such",), 2, "no_such is neither a file nor a ready config ("),
+        (("no_such",), 2, "no_such is neither a file nor a ready config; the ready ones are "),
         (("{config}",), 2, "give --out DIR, or out in the config"),
         (
             ("{config}", "--out", "{tmp}/o", "--set", "data.sise=3"),

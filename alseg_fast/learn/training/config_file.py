@@ -76,9 +76,10 @@ def read_config(source: str, settings: Sequence[str] = ()) -> TrainConfig:
     if not path.exists() and re.fullmatch(r"[A-Za-z0-9_-]+", source):
         path = READY / f"{source}.yaml"
         if not path.exists():
-            near = _near(source, ready_names())
-            known = ", ".join(ready_names()) or "none"
-            raise UsageError(f"{source} is neither a file nor a ready config ({known}){near}")
+            names = ready_names()
+            close = difflib.get_close_matches(source, names, 1, 0.5)
+            advice = f"did you mean {close[0]}?" if close else f"the ready ones are {', '.join(names)}"
+            raise UsageError(f"{source} is neither a file nor a ready config; {advice}")
     values = _read_mapping(path, source)
     named = dict(_setting(text) for text in settings)
     for key, value in named.items():

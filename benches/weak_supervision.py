@@ -6,27 +6,41 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alseg_fast.errors import UsageError
 
-from . import machine
+from . import drawn_tags, machine
 from .tables import Result, Row, finish_result, format_table, make_table
-from .weak_supervision_rows import ROWS, SEEDS, TRAININGS, AblationRow, Training
+from .weak_supervision_rows import (
+    DRAWN_TEST,
+    DRAWN_TRAIN,
+    ROWS,
+    SEEDS,
+    SUBJECTS,
+    TRAININGS,
+    AblationRow,
+    Subject,
+    Training,
+)
+
+if TYPE_CHECKING:
+    from alseg_fast.learn.data.dataset import Dataset
+    from alseg_fast.learn.training.job import Data
 
 __all__ = ["PARTS", "format_table", "run"]
 
 log = logging.getLogger("alseg")
 
-PARTS = ("ccp", "glas", "all")
+PARTS = ("ccp", "drawn", "glas", "all")
 WORK = Path("runs", "weak-supervision")
 QUICK_STEPS = 10
 
 Trained = Mapping[str, Any]
 
-CCP_COLUMNS = [
+ABLATION_COLUMNS = [
     *[("name", "way"), ("cam_train", "CAM train"), ("cam_train_spread", "+-"), ("cam_test", "CAM held out")],
     *[("cam_test_spread", "+-"), ("cam_test_own", "unmasked"), ("cam_test_own_spread", "+-")],
     *[("oracle_test", "oracle"), ("seg_train", "seg train"), ("seg_train_spread", "+-")],
@@ -41,9 +55,9 @@ GLAS_COLUMNS = [
     ("threshold", "threshold"),
     ("labels", "masks used"),
 ]
-CCP_NOTES = (
-    "mIoU over background and the 8 most frequent classes, at each photo's own size; means over the seeds, +- half the "
-    "range over them. CAM: of activation maps validated with the photo's true tags (as pseudo-labels of tagged photos "
+ABLATION_NOTES = (
+    "mIoU over all classes, background included, at each picture's own size; means over the seeds, +- half the range "
+    "over them. CAM: of activation maps validated with the picture's true tags (as pseudo-labels of tagged pictures "
     "are made); unmasked: with the tags that the network predicts itself. oracle: the best threshold, chosen on the "
     "held-out masks; no method has it. seg: arg-max of the segmentation head, which the first two rows do not train; "
     "masked: classes removed that the true tags rule out.",
@@ -72,7 +86,7 @@ def run(
     steps: int | None = None,
     settings: Sequence[str] = (),
 ) -> Result:
-    """Train the ready configs ccp_small (every row, every seed) and glas_small, and put their figures side by side.
+    """Train the ready configs ccp_small (every row, every seed, on CCP and on drawn pictures) and glas_small.
 
     A run that was stopped goes on where it was: every training lies in a directory of its own.
 
@@ -80,30 +94,34 @@ def run(
         quick: 10 steps a stage, one seed: a check that everything runs; the figures mean nothing.
         threads: the largest number is used.
         save_to: directory for the JSON file; None writes none.
-        part: "ccp", "glas" or "all".
-        data: folder that holds `ccp` and `glas`, or the one of the part.
+        part: "ccp", "drawn", "glas" or "all".
+        data: folder that holds `ccp` and `glas`, or the one of the part; the drawn pictures are drawn into `work`.
         work: where the trainings lie; None: runs/weak-supervision.
         seeds, steps, settings: other seeds, another number of steps a stage, further settings for every training.
     Raises: UsageError: there is no such part, or no data.
     """
     if part not in PARTS:
         raise UsageError(f"bench weak-supervision: part must be one of {', '.join(PARTS)}; got {part!r}.")
-    chosen = ("ccp", "glas") if part == "all" else (part,)
-    folders = {name: _folder(data, name) for name in chosen}
+    chosen = PARTS[:-1] if part == "all" else (part,)
+    folders = {name: _folder(data, name) for name in chosen if name != "drawn"}
     seeds, steps = (seeds[:1], steps or QUICK_STEPS) if quick else (seeds, steps)
     trainer = _Trainer(Path(work) if work is not None else WORK, max(threads), steps, tuple(settings), quick)
     tables: list[Row] = []
     notes: tuple[str, ...] = ()
     method: dict[str, Any] = {"part": part, "threads": max(threads)}
-    if "ccp" in folders:
-        found = trainer.ablation(folders["ccp"], seeds)
-        tables += _ccp_tables(found, seeds)
-        method["ccp"] = trainer.describe("ccp_small", next(iter(found.values())))
+    for subject in SUBJECTS:
+        if subject.key not in chosen:
+            continue
+        root = folders[subject.key] if subject.key in folders else trainer.drawn()
+        found = trainer.ablation(subject, root, seeds)
+        tables += _ablation_tables(subject, found, seeds, trainer.background(subject, root))
+        method[subject.key] = trainer.describe("ccp_small", next(iter(found.values())))
         method["seeds"] = ", ".join(map(str, seeds))
-        notes += CCP_NOTES
+        notes = ABLATION_NOTES
     if "glas" in folders:
         result = trainer.train("glas_small", folders["glas"], "glas", ("seed=0",))
-        tables.append(make_table("GlaS: activation maps against 8 labelled images", GLAS_COLUMNS, _glas_rows(result)))
+        rows = [trainer.foreground(folders["glas"]), *_glas_rows(result)]
+        tables.append(make_table("GlaS: activation maps against 8 labelled images", GLAS_COLUMNS, rows))
         method["glas"] = trainer.describe("glas_small", result)
         notes += GLAS_NOTES
     return finish_result(
@@ -160,12 +178,38 @@ class _Trainer:
         log.info("bench weak-supervision: %s took %.0f s", out, time.monotonic() - started)
         return result
 
-    def ablation(self, data: Path, seeds: Sequence[int]) -> dict[tuple[str, int], Trained]:
+    def ablation(self, subject: Subject, data: Path, seeds: Sequence[int]) -> dict[tuple[str, int], Trained]:
         """Every training with every seed; seed by seed, so that a stopped run has whole tables."""
-        return {(way.key, seed): self._one(way, data, seed) for seed in seeds for way in TRAININGS}
+        return {(way.key, seed): self._one(subject, way, data, seed) for seed in seeds for way in TRAININGS}
 
-    def _one(self, way: Training, data: Path, seed: int) -> Trained:
-        return self.train("ccp_small", data, f"ccp-{way.key}-seed{seed}", (f"seed={seed}", *way.settings))
+    def _one(self, subject: Subject, way: Training, data: Path, seed: int) -> Trained:
+        settings = (f"seed={seed}", *subject.settings, *way.settings)
+        return self.train("ccp_small", data, f"{subject.key}-{way.key}-seed{seed}", settings)
+
+    def drawn(self) -> Path:
+        """The manifest of the drawn pictures."""
+        n_train, n_test = (16, 8) if self.quick else (DRAWN_TRAIN, DRAWN_TEST)
+        return drawn_tags.make_pool(
+            (self.work / ("drawn-quick" if self.quick else "drawn")).resolve(), seed=0, n_train=n_train, n_test=n_test
+        )
+
+    def background(self, subject: Subject, data: Path) -> Row:
+        """What it is worth to call every pixel background: a row without any training."""
+        found = self._data("ccp_small", data, subject.settings)
+        row: Row = {"id": f"weak-supervision/{subject.key}/background", "name": "all background", "error": None}
+        return row | {"cam_train": _constant(found.truth, 0)["miou"], "cam_test": _constant(found.test, 0)["miou"]}
+
+    def foreground(self, data: Path) -> Row:
+        """The same for glands everywhere, which the Dice is kind to."""
+        row: Row = {"id": "weak-supervision/glas/foreground", "name": "all foreground", "error": None, "labels": 0}
+        return row | _constant(self._data("glas_small", data, ()).test, 1)
+
+    def _data(self, ready: str, data: Path, settings: Iterable[str]) -> Data:
+        from alseg_fast.learn.training.config_file import read_config
+        from alseg_fast.learn.training.setup import prepare_data
+
+        wanted = [f"data.root={data.resolve()}", *settings, *self.settings]
+        return prepare_data(read_config(ready, wanted).data, 0, self.work / "constant")
 
     def describe(self, ready: str, result: Trained) -> str:
         config, images = result["config"], result["images"]
@@ -180,20 +224,41 @@ class _Trainer:
         )
 
 
-def _ccp_tables(found: Mapping[tuple[str, int], Trained], seeds: Sequence[int]) -> list[Row]:
-    rows = [_ccp_row(row, [found[row.training, seed] for seed in seeds]) for row in ROWS]
+def _constant(dataset: Dataset | None, label: int) -> Row:
+    """Figures of one class everywhere."""
+    from alseg_fast.learn.data.pictures import read_mask
+    from alseg_fast.learn.training.metrics import ConfusionMeter, dice_per_image
+
+    if dataset is None:
+        return {"miou": None, "dice": None}
+    meter, dice = ConfusionMeter(len(dataset.classes)), []
+    for sample in dataset.samples:
+        truth = read_mask(dataset, sample)
+        pred = np.full_like(truth, label)
+        meter.add(pred, truth)
+        if label:
+            dice.append(float(dice_per_image(pred, truth)))
+    return {"miou": meter.miou, "dice": float(np.mean(dice)) if dice else None}
+
+
+def _ablation_tables(
+    subject: Subject, found: Mapping[tuple[str, int], Trained], seeds: Sequence[int], background: Row
+) -> list[Row]:
+    rows = [_ablation_row(subject, row, [found[row.training, seed] for seed in seeds]) for row in ROWS]
     classes = list(dict.fromkeys(name for row in rows for name in row["classes"]))
     per_class = [{"id": f"{row['id']}/classes", "name": row["name"], "error": None, **row["classes"]} for row in rows]
-    seconds = [found["tags", seed]["images"]["test"] for seed in seeds]
-    title = f"CCP: mIoU of pseudo-labels, {len(seeds)} seeds, {seconds[0]} held-out photos"
+    held_out = found["tags", seeds[0]]["images"]["test"]
+    title = f"{subject.title}: mIoU of pseudo-labels, {len(seeds)} seeds, {held_out} held-out pictures"
     columns = [CLASS_COLUMNS_HEAD, *((name, name) for name in classes)]
     return [
-        make_table(title, CCP_COLUMNS, rows),
-        make_table("CCP: IoU of each class, activation maps on held-out photos, true tags", columns, per_class),
+        make_table(title, ABLATION_COLUMNS, [background, *rows]),
+        make_table(
+            f"{subject.title}: IoU of each class, activation maps on held-out pictures, true tags", columns, per_class
+        ),
     ]
 
 
-def _ccp_row(row: AblationRow, results: Sequence[Trained]) -> Row:
+def _ablation_row(subject: Subject, row: AblationRow, results: Sequence[Trained]) -> Row:
     cam = f"{row.threshold} threshold"
     trained = row.training != "tags"
     lines = {
@@ -206,7 +271,12 @@ def _ccp_row(row: AblationRow, results: Sequence[Trained]) -> Row:
         "seg_test": ("segmentation, test", "miou"),
         "seg_test_masked": ("segmentation, true tags, test", "miou"),
     }
-    out: Row = {"id": f"weak-supervision/ccp/{row.name}", "name": row.name, "error": None, "training": row.training}
+    out: Row = {
+        "id": f"weak-supervision/{subject.key}/{row.name}",
+        "name": row.name,
+        "error": None,
+        "training": row.training,
+    }
     for key, (line, figure) in lines.items():
         if key.startswith("seg") and not trained:
             continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .drawn_tags import CLASSES, SIZE
+
 
 @dataclass(frozen=True)
 class Training:
@@ -21,6 +23,30 @@ class AblationRow:
     training: str
     threshold: str
 
+
+@dataclass(frozen=True)
+class Subject:
+    """Pictures that the trainings see; `settings` say how ccp_small reads them."""
+
+    key: str
+    title: str
+    settings: tuple[str, ...] = ()
+
+
+DRAWN_TRAIN, DRAWN_TEST = 800, 150
+SUBJECTS = (
+    Subject("ccp", "CCP"),
+    Subject(
+        "drawn",
+        "Drawn pictures",
+        (
+            "data.dataset=manifest",
+            "data.tags=null",
+            f"data.size=[{SIZE[0]},{SIZE[1]}]",
+            f"data.options.classes=[{','.join(CLASSES)}]",
+        ),
+    ),
+)
 
 TRAININGS = (
     Training(

@@ -40,7 +40,7 @@ BENCHES = {
     "gmm": Bench(),
     "pipeline": Bench(),
     "memory": Bench(),
-    "weak-supervision": Bench(parts=("ccp", "glas"), takes=("data", "work"), in_all=False),
+    "weak-supervision": Bench(parts=("ccp", "drawn", "glas"), takes=("data", "work"), in_all=False),
 }
 _USUAL = {"part": ALL, "device": "cpu", "data": None, "work": None}
 

@@ -62,7 +62,8 @@ def test_table_files_and_progress(alseg, config, tmp_path):
     assert re.fullmatch(r"2\. segmentation, true tags  0\.5000  0\.\d{4}", lines[2])
     assert [line.split() for line in lines[4:6]] == [["2."], ["iou", "gland", "0.2500"]]
     assert lines[7].startswith("main: 4 steps in ")
-    assert lines[8].endswith(f"on cpu -> {tmp_path}/out/network.onnx, {tmp_path}/out/cam.onnx")
+    made = ", ".join(f"{tmp_path}/out/{name}" for name in ("network.onnx", "cam.onnx", "maps.png"))
+    assert lines[8].endswith(f"on cpu -> {made}")
     assert "alseg: train: main: step 2: score 0." in err
     assert "alseg: train: main: 4 steps done" in err
 
@@ -123,7 +124,7 @@ def test_strict(alseg, tmp_path, config):
     ("words", "status", "said"),
     [
         ((), 2, "give CONFIG.yaml or the name of a ready config; alseg train --list shows them"),
-        (("no_such",), 2, "no_such is neither a file nor a ready config ("),
+        (("no_such",), 2, "no_such is neither a file nor a ready config; the ready ones are "),
         (("{config}",), 2, "give --out DIR, or out in the config"),
         (
             ("{config}", "--out", "{tmp}/o", "--set", "data.sise=3"),

@@ -73,7 +73,9 @@ class Classifier(OneNetwork):
             aux_weight=options.aux_tag_weight,
         )
         if options.equivariance_weight > 0:
-            _, small = transformed_pair(images, scale=options.equivariance_scale)
+            # A transformer takes whole patches only.
+            patch = getattr(self.network.encoder, "patch", 1)
+            _, small = transformed_pair(images, scale=options.equivariance_scale, multiple=patch)
             again = self.network(small, batch.tags)
             if outputs.cams is None or again.cams is None:
                 raise UsageError("classifier: network must have activation maps; got none. Build it with a tag head.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import UsageError
@@ -125,7 +126,8 @@ class Cosa(OneNetwork):
         targets = segmentation_pseudo_labels(
             seg_logits, batch.tags, self.class_of_tag, size, temperature=self.options.assign.temperature
         )
-        return segmentation_to_cam(cams, targets, batch.tags, form=self.options.assign.back_form)
+        inside = F.interpolate(batch.valid[:, None].to(cams.dtype), size, mode="nearest")[:, 0] > 0.5
+        return segmentation_to_cam(cams, targets, batch.tags, inside, form=self.options.assign.back_form)
 
     def _separate(self, batch: Batch, cams: Tensor, source: tuple[Thresholds, Tensor]) -> Tensor:
         """The main maps, separated by what the auxiliary ones say (by themselves where there are none)."""

@@ -25,7 +25,6 @@ from ..maps.teacher import evaluating
 from ..networks.weak_network import WeakNetwork
 from ..training.config import Settings
 from ..training.job import Job, Outcome
-from ..training.loop import train_stage
 from .classifier import Classifier, ClassifierOptions
 from .erased_pictures import write_erased
 from .figures import mask_figures
@@ -86,17 +85,7 @@ def run(job: Job, options: Options) -> Outcome:
 def _train(job: Job, options: Options, data: Dataset, name: str) -> WeakNetwork:
     network = job.build_network(decoder="none")
     method = Classifier(network, single_tag=data.single_tag, view=job.view, options=options.classifier)
-    train_stage(
-        method,
-        job.make_batches(data, "classifier", strong=options.classifier.strong),
-        job.stage("classifier"),
-        directory=job.stage_directory(name),
-        validation=job.data.validation,
-        log=job.events,
-        name=name,
-        seed=job.seed("steps", name),
-        device=job.device,
-    )
+    job.train("classifier", method, job.make_batches(data, "classifier", strong=options.classifier.strong), name=name)
     return network
 
 

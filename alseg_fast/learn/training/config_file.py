@@ -81,9 +81,10 @@ def read_as(model: type[_Model], source: str, settings: Sequence[str], folder: P
     if not path.exists() and re.fullmatch(r"[A-Za-z0-9_-]+", source):
         path = folder / f"{source}.yaml"
         if not path.exists():
-            near = _near(source, ready_names(folder))
-            known = ", ".join(ready_names(folder)) or "none"
-            raise UsageError(f"{source} is neither a file nor a ready config ({known}){near}")
+            names = ready_names(folder)
+            close = difflib.get_close_matches(source, names, 1, 0.5)
+            advice = f"did you mean {close[0]}?" if close else f"the ready ones are {', '.join(names)}"
+            raise UsageError(f"{source} is neither a file nor a ready config; {advice}")
     values = _read_mapping(path, source)
     named = dict(_setting(text) for text in settings)
     for key, value in named.items():

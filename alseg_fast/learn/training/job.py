@@ -27,6 +27,8 @@ from ..data.batches import Batches
 from ..data.dataset import Dataset
 from ..data.transforms import Augment, View
 from ..maps.hide_and_seek import hide_and_seek
+from ..maps.map_sheet import map_sheet
+from ..maps.overlay import write_sheet
 from ..networks.build import build_network
 from ..networks.export import export_network
 from ..networks.weak_network import WeakNetwork
@@ -225,7 +227,10 @@ class Job:
         return dict(json.loads(text))
 
     def export(self, network: WeakNetwork, *, head: str = "segmentation", name: str | None = None) -> Path:
-        """Write the network as ONNX, OUT/network.onnx or for the head "cam" OUT/cam.onnx, with its metadata."""
+        """Write the network as ONNX, OUT/network.onnx or for the head "cam" OUT/cam.onnx, with its metadata.
+
+        Of the head "cam" also OUT/maps.png: activation maps over some pictures, what a person looks at first.
+        """
         path = self.out / (name or ("cam.onnx" if head == "cam" else "network.onnx"))
         data = self.data.train
         export_network(
@@ -238,4 +243,8 @@ class Job:
             std=self.config.data.std,
         )
         self.files[path.stem] = path
+        if head == "cam":
+            sheet = path.with_name("maps.png" if name is None else f"{path.stem}-maps.png")
+            write_sheet(sheet, map_sheet(network, self.data.test or self.data.truth, self.view))
+            self.files[sheet.stem] = sheet
         return path

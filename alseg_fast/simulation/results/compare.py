@@ -12,13 +12,14 @@ from .published import Published, same_strategy
 from .summary import Curve
 
 INSIDE, NEAR, CLEAR, UNKNOWN = "inside the noise", "barely outside the noise", "clear", "cannot be told"
+_ROUNDING = 1e-12  # a spread below this is none: what is left of equal values
 RULE = (
     "The noise of a difference is the pooled spread over seeds: the root of the mean of both population variances. "
     "A difference up to that is inside the noise, up to twice that barely outside it, and clear above it. "
     "With fewer than two seeds on either side, or when the spread is zero, it cannot be told. "
     "Strategies share the start of each seed, so the number of seeds in which one is ahead is given beside it. "
-    "With three seeds the pooled spread is about one standard error of the difference: a reading aid, not "
-    "a test."
+    "With three seeds the pooled spread is about one standard error of the difference, with two about 0.7 of one: "
+    "a reading aid, not a test."
 )
 
 
@@ -43,7 +44,7 @@ class Difference:
 
 def verdict_of(difference: float, noise: float | None) -> str:
     """The rule of RULE."""
-    if noise is None or noise == 0.0:
+    if noise is None or noise < _ROUNDING:
         return UNKNOWN
     return INSIDE if abs(difference) <= noise else NEAR if abs(difference) <= 2 * noise else CLEAR
 
@@ -75,6 +76,13 @@ def differences(curves: Sequence[Curve], kind: str = "auc") -> list[Difference]:
     return sorted(found, key=lambda d: -d.mean)
 
 
+def within_strategies(curves: Sequence[Curve], kind: str = "auc") -> list[Difference]:
+    """The pairs of settings of one strategy, strategy by strategy."""
+    names = dict.fromkeys(curve.strategy for curve in curves)
+    groups = [[curve for curve in curves if curve.strategy == name] for name in names]
+    return [found for group in groups for found in differences(group, kind)]
+
+
 @dataclass(frozen=True)
 class Ordering:
     """A published ordering and what came of it here; the first is ahead in the paper.
@@ -94,16 +102,32 @@ class Ordering:
     words: str
 
 
-def published_headline(source: Published, strategy: str) -> Spread | None:
-    """What the paper ranks a strategy by, in percent; a spread of nan where none is printed."""
+def published_headline(source: Published, name: str) -> Spread | None:
+    """What the paper ranks a strategy by, in percent; n = 1 where no spread is printed.
+
+    Args:
+        name: of the strategy in `Published.labels`.
+    """
+    if source.headline == "auc":
+        return source.auc.get(name)
+    curve = source.curves.get(name)
+    return Spread(curve[-1], 0.0, 1) if curve else None
+
+
+def stand_ins(curves: Sequence[Curve], source: Published) -> dict[str, Curve]:
+    """Name in `Published.labels` -> the curve that is compared with it.
+
+    Where a strategy was run in its published and in a corrected form, such as "entropy_published" and "entropy", the
+    published form stands for it, else the first.
+    Args:
+        curves: one a strategy; see `main_curves`.
+    """
+    found: dict[str, Curve] = {}
     for name in source.labels:
-        if same_strategy(name) != same_strategy(strategy):
-            continue
-        if source.headline == "auc":
-            return source.auc.get(name)
-        curve = source.curves.get(name)
-        return Spread(curve[-1], math.nan, 1) if curve else None
-    return None
+        same = [curve for curve in curves if same_strategy(curve.strategy) == same_strategy(name)]
+        if same:
+            found[name] = next((c for c in same if c.strategy.endswith("published")), same[0])
+    return found
 
 
 def main_curves(curves: Sequence[Curve], main: Mapping[str, str] | None = None) -> list[Curve]:
@@ -123,7 +147,8 @@ def orderings(curves: Sequence[Curve], source: Published) -> list[Ordering]:
     Args:
         curves: one a strategy; see `main_curves`.
     """
-    known = [(curve, head) for curve in curves if (head := published_headline(source, curve.strategy))]
+    pairs = stand_ins(curves, source).items()
+    known = [(curve, head) for name, curve in pairs if (head := published_headline(source, name))]
     found = []
     for (one, head_one), (other, head_other) in combinations(known, 2):
         if head_one.mean == head_other.mean:

@@ -9,8 +9,8 @@ from typing import Any
 from ..rows import RoundRow
 from .ablations import ablation_charts
 from .auc import Spread, auc
-from .compare import RULE, differences, main_curves, orderings
-from .published import Published, same_strategy
+from .compare import RULE, differences, main_curves, orderings, stand_ins, within_strategies
+from .published import Published
 from .summary import CHEAP_STEPS, Curve, find_full, shares_of_full, step_times, summarise
 from .tables import percent, published_of, published_percent
 
@@ -43,6 +43,7 @@ def page_data(
     curves = summarise(found)
     whole = find_full(curves, full)
     chosen = main_curves(curves, main)
+    stand = stand_ins(chosen, source) if source else {}
     strategies = list(dict.fromkeys(curve.strategy for curve in curves))
     axes = _axes(curves)
     kind = source.headline if source else "auc"
@@ -53,14 +54,15 @@ def page_data(
         "facts": _facts(curves, found, source),
         "axes": axes,
         "curves": [_curve(curve, strategies.index(curve.strategy), curve in chosen, axes) for curve in curves],
-        "published": _published(source, strategies) if source else None,
-        "main_table": _main_table(curves, chosen, whole, source, metric),
+        "published": _published(source, stand, strategies) if source else None,
+        "main_table": _main_table(curves, stand, whole, source, metric),
+        "area_note": _area_note(chosen, source),
         "rounds": _rounds_tables(curves, source, whole, metric),
         "ablations": ablation_charts(curves, source, strategies),
         "orderings": [[o.outcome, o.words] for o in orderings(chosen, source)] if source else [],
         "differences": [
-            [d.first, d.second, f"{100 * d.mean:.2f}", _points(d.noise), _ahead(d.ahead, d.paired), d.verdict]
-            for d in differences(curves, kind)
+            [d.first, d.second, d.verdict, f"{100 * d.mean:.2f}", _points(d.noise), _ahead(d.ahead, d.paired)]
+            for d in differences(chosen, kind) + within_strategies(curves, kind)
         ],
         "compared": f"AUC of {metric}" if kind == "auc" else f"{metric} after the last round",
         "rule": RULE,
@@ -113,8 +115,8 @@ def _curve(curve: Curve, colour: int, main: bool, axes: Sequence[Mapping[str, An
     }
 
 
-def _published(source: Published, strategies: Sequence[str]) -> dict[str, Any]:
-    colours = {same_strategy(name): i for i, name in enumerate(strategies)}
+def _published(source: Published, stand: Mapping[str, Curve], strategies: Sequence[str]) -> dict[str, Any]:
+    colours = {name: strategies.index(curve.strategy) for name, curve in stand.items()}
     return {
         "title": source.title,
         "source": source.source,
@@ -123,7 +125,7 @@ def _published(source: Published, strategies: Sequence[str]) -> dict[str, Any]:
         "curves": [
             {
                 "name": source.labels[name],
-                "colour": colours.get(same_strategy(name)),
+                "colour": colours.get(name),
                 "once": len(scores) == 1,
                 "x": {"round": list(range(len(scores))), source.x[0]: list(source.x[1][: len(scores)])},
                 "y": [score / 100 for score in scores],
@@ -167,33 +169,49 @@ def _banner(curves: Sequence[Curve], rows: Sequence[RoundRow]) -> str | None:
 
 
 def _main_table(
-    curves: Sequence[Curve], chosen: Sequence[Curve], full: Curve | None, source: Published | None, metric: str
+    curves: Sequence[Curve], stand: Mapping[str, Curve], full: Curve | None, source: Published | None, metric: str
 ) -> dict[str, Any]:
     heads = [["Strategy", "text"], ["Seeds", "number"], ["Rounds", "number"], [f"AUC of {metric}, %", "number"]]
     heads += [["published", "number"]] if source else []
     heads += [[f"Last {metric}, %", "number"]] + ([["published", "number"]] if source else [])
     heads += [["Share of full", "number"]] + ([["published", "number"]] if source else [])
-    whole = source.curves.get(source.full) if source else None
+    names = {id(curve): name for name, curve in stand.items()}
     rows = []
     for curve in curves:
         shares = shares_of_full(curve, full)
-        area, last = published_of(source, curve) if source and curve in chosen else (None, None)
+        name = names.get(id(curve))
+        area, last = published_of(source, name) if source else (None, None)
         share = f"{100 * list(shares.values())[-1]:.1f} %" if shares else "–"
-        told = f"{100 * last.mean / whole[-1]:.1f} %" if last and whole else "–"
+        told = _published_share(source, name) if source and name else "–"
         ours = [_text(curve.auc), _text(curve.last), share]
-        paper = [_published_text(area), _published_text(last), told]
+        paper = [_published_text(area), _last_text(source, last), told]
         cells = [cell for pair in zip(ours, paper, strict=True) for cell in pair] if source else ours
         rows.append([curve.name, str(len(curve.seeds)), str(len(curve.rounds)), *cells])
     if source:
-        here = {same_strategy(curve.strategy) for curve in curves}
         for name, label in source.labels.items():
-            if same_strategy(name) not in here and name in source.curves:
+            if name not in stand and name in source.curves:
                 scores = source.curves[name]
-                told = f"{100 * scores[-1] / whole[-1]:.1f} %" if whole else "–"
+                told = _published_share(source, name)
                 area = source.auc.get(name)
                 rows.append([f"{label} (not run here)", "–", "–", "–", _published_text(area), "–",
-                             f"{scores[-1]:.2f}", "–", told])  # fmt: skip
+                             f"{scores[-1]:.{source.decimals}f}", "–", told])  # fmt: skip
     return {"heads": heads, "rows": rows}
+
+
+def _published_share(source: Published, name: str) -> str:
+    """Of the last round: as printed, else from the published scores."""
+    printed = source.shares[name][-1] if name in source.shares else None
+    own, whole = source.curves[name][-1], source.curves[source.full][-1]
+    return f"{100 * own / whole if printed is None else printed:.1f} %"
+
+
+def _area_note(chosen: Sequence[Curve], source: Published | None) -> str:
+    """An area depends on the number of rounds: say so where it is not the published one."""
+    here = max((len(curve.rounds) for curve in chosen), default=0)
+    there = max((len(scores) for scores in source.curves.values()), default=0) if source else here
+    if source is None or not source.auc or here == there:
+        return ""
+    return f"The published areas are over {there} rounds, those here over {here}: levels do not compare, orderings may."
 
 
 def _text(value: Spread | None) -> str:
@@ -202,6 +220,10 @@ def _text(value: Spread | None) -> str:
 
 def _published_text(value: Spread | None) -> str:
     return published_percent(value).replace("+-", "±") if value is not None else "–"
+
+
+def _last_text(source: Published | None, value: Spread | None) -> str:
+    return f"{value.mean:.{source.decimals}f}" if source is not None and value is not None else "–"
 
 
 def _rounds_tables(
@@ -255,7 +277,7 @@ def _published_cell(source: Published, name: str, number: int) -> str:
     if number >= len(scores):
         return "–"
     share = printed[number] if printed else None
-    return f"{scores[number]:.2f}".rstrip("0").rstrip(".") + (f" ({share:.1f})" if share is not None else "")
+    return f"{scores[number]:.{source.decimals}f}" + (f" ({share:.1f})" if share is not None else "")
 
 
 def _times(rows: Sequence[RoundRow], cheap: Sequence[str]) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ class Published:
         full: the fully supervised one among them.
         headline: what strategies are ranked by: "auc", or "last", the score after the last round.
         x: name and value of the annotation at each round, such as ("images", (8, 10, ...)).
-        curves: strategy -> score a round, the mean over seeds; `runs` says how many seeds, None = not stated.
+        curves: strategy -> score a round, the mean over seeds; `runs` says how many seeds, None = not stated;
+            `decimals` how many are printed.
         auc: strategy -> AUC as printed, its population standard deviation and number of seeds; empty: none printed.
         per_seed: strategy -> scores of its seeds, where they are known.
         shares: strategy -> printed share of full supervision a round; None where nothing is printed.
@@ -60,6 +61,7 @@ class Published:
     x: tuple[str, tuple[float, ...]]
     curves: Mapping[str, tuple[float, ...]]
     runs: int | None
+    decimals: int = 2
     auc: Mapping[str, Spread] = field(default_factory=dict)
     per_seed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     shares: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ PUBLISHED: Mapping[str, Published] = {
             x=("images", kasarla.CITYSCAPES_IMAGES),
             curves=kasarla.CITYSCAPES,
             runs=None,
+            decimals=1,
             shares=kasarla.CITYSCAPES_SHARES,
             budget_sweep=kasarla.BUDGET_SWEEP,
             notes=(*kasarla.NOTES, kasarla.MISPRINT),
@@ -132,6 +135,7 @@ PUBLISHED: Mapping[str, Published] = {
             x=("images", kasarla.MAPILLARY_IMAGES),
             curves=kasarla.MAPILLARY,
             runs=None,
+            decimals=1,
             shares=kasarla.MAPILLARY_SHARES,
             budget_sweep=kasarla.BUDGET_SWEEP,
             notes=kasarla.NOTES,
@@ -161,11 +165,14 @@ _SAME = {
     "superpixels": "superpixel",
     "sp-crf": "superpixel-crf",
     "entropy+edge": "entropy-edge",
-    "wsl-only": "wsl",
+    "random-pixels": "random",
+    "entropy-pixels": "entropy",
+    "entropy-published": "entropy",
+    "mc-dropout-published": "mc-dropout",
 }
 
 
 def same_strategy(name: str) -> str:
-    """One spelling of a strategy's names: "full_sup" and "full" are one, "mc_dropout" is "mc-dropout"."""
+    """One spelling of a strategy's names: "full_sup" and "full" are one, and so are "entropy" in all its forms."""
     plain = name.strip().lower().replace("_", "-").replace(" ", "-")
     return _SAME.get(plain, plain)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..rows import RoundRow
 from .auc import Spread
-from .compare import RULE, differences, main_curves, orderings
-from .published import Published, published, same_strategy
+from .compare import RULE, differences, main_curves, orderings, stand_ins, within_strategies
+from .published import Published, published
 from .summary import CHEAP_STEPS, Curve, StepTimes, find_full, shares_of_full, step_times, summarise
 
 
@@ -35,32 +35,33 @@ def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(padded(line) for line in lines)
 
 
-def main_table(curves: Sequence[Curve], source: Published | None, metric: str) -> str:
+def main_table(
+    curves: Sequence[Curve], source: Published | None, metric: str, main: Mapping[str, str] | None = None
+) -> str:
     """Area and last score of every strategy and setting, the published ones and the share of full supervision."""
     full = find_full(curves)
     heads = ["", "seeds", "rounds", f"AUC of {metric}", f"last {metric}", "of full"]
     if source is not None:
         heads += ["published AUC", "published last"]
-    first = {id(curve) for curve in main_curves(curves)}
+    names = {id(c): name for name, c in stand_ins(main_curves(curves, main), source).items()} if source else {}
     rows = []
     for curve in curves:
         shares = shares_of_full(curve, full)
         row = [curve.name, str(len(curve.seeds)), str(len(curve.rounds)), percent(curve.auc), percent(curve.last)]
         row.append(f"{100 * list(shares.values())[-1]:.1f} %" if shares else "-")
         if source is not None:
-            told = published_of(source, curve) if id(curve) in first else (None, None)
-            row += [published_percent(told[0]), published_percent(told[1])]
+            told = published_of(source, names.get(id(curve)))
+            row += [published_percent(told[0]), f"{told[1].mean:.{source.decimals}f}" if told[1] else "-"]
         rows.append(row)
     return text_table(heads, rows)
 
 
-def published_of(source: Published, curve: Curve) -> tuple[Spread | None, Spread | None]:
-    """Published area and last score of a strategy, in percent; None where nothing is printed."""
-    for name in source.labels:
-        if same_strategy(name) == same_strategy(curve.strategy):
-            scores = source.curves.get(name)
-            return source.auc.get(name), Spread(scores[-1], 0.0, 1) if scores else None
-    return None, None
+def published_of(source: Published, name: str | None) -> tuple[Spread | None, Spread | None]:
+    """Published area and last score of a strategy of `Published.labels`, in percent; None where nothing is printed."""
+    if name is None:
+        return None, None
+    scores = source.curves.get(name)
+    return source.auc.get(name), Spread(scores[-1], 0.0, 1) if scores else None
 
 
 def rounds_table(curves: Sequence[Curve], field: str = "score", *, at_most: int = 6) -> str:
@@ -113,14 +114,14 @@ def summary_text(
     name = metric or (paper.metric if paper else "score")
     kind = paper.headline if paper else "auc"
     chosen = main_curves(curves, main)
-    blocks = [main_table(curves, paper, name), f"{name} a round, %\n{rounds_table(curves)}"]
+    blocks = [main_table(curves, paper, name, main), f"{name} a round, %\n{rounds_table(curves)}"]
     if any("pseudo_score" in r.values for curve in curves for r in curve.rounds):
         blocks.append(f"quality of the pseudo-masks a round, %\n{rounds_table(curves, 'pseudo_score')}")
     if any("error_auroc" in r.values for curve in curves for r in curve.rounds):
         blocks.append(f"uncertainty as a detector of wrong pixels, AUROC, %\n{rounds_table(curves, 'error_auroc')}")
     if paper is not None and (told := orderings(chosen, paper)):
         blocks.append("Published orderings\n" + "\n".join(f"{o.outcome}: {o.words}" for o in told))
-    if pairs := differences(chosen, kind):
+    if pairs := differences(chosen, kind) + within_strategies(curves, kind):
         lines = [f"{d.first} over {d.second}: {100 * d.mean:.2f} points, {d.verdict}" for d in pairs]
         blocks.append("Differences here\n" + "\n".join(lines) + f"\n{RULE}")
     if times:

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import drawn_datasets as drawn
@@ -31,7 +33,10 @@ def test_labels_as_lists_and_texts(tmp_path):
         {"label": "dog"},
         {"label": None, "split": "valid"},
     ]
-    found = read_dataset("manifest", write(tmp_path, rows))
+    path = write(tmp_path, rows)
+    with pytest.raises(UsageError, match="classes must name the ids of the masks in order; got none for 2 tags"):
+        read_dataset("manifest", path)
+    found = read_dataset("manifest", path, classes=("background", "cat", "dog"))
     assert found.classes == ("background", "cat", "dog")
     assert (found.tag_names, found.class_of_tag, found.single_tag) == (("cat", "dog"), (1, 2), False)
     assert [(s.image_id, s.tags, s.split, s.group) for s in found.samples] == [
@@ -93,3 +98,23 @@ def test_broken_manifests_are_named(tmp_path, rows, options, message):
 def test_a_manifest_without_labels_says_so(tmp_path):
     with pytest.raises(UsageError, match=r"classes must be 2 .. 255 different names; got 1"):
         read_dataset("manifest", write(tmp_path, [{}]))
+
+
+def test_a_manifest_of_pseudo_labels_names_the_ids_of_its_masks(tmp_path):
+    write(tmp_path, [{}, {}])
+    table = pa.table(
+        {
+            "image_id": ["a", "b"],
+            "uri": ["0.png", "1.png"],
+            "label": ["cat,dog", "dog"],
+            "mask_uri": ["masks/0.png", "masks/1.png"],
+        }
+    )
+    noted = json.dumps({"labels": ["background", "dog", "cat"]}).encode()
+    pq.write_table(table.replace_schema_metadata({"alseg.pseudo_label": noted}), tmp_path / "manifest.parquet")
+    found = read_dataset("manifest", tmp_path / "manifest.parquet")
+    assert (found.classes, found.tag_names, found.class_of_tag) == (
+        ("background", "dog", "cat"),
+        ("cat", "dog"),
+        (2, 1),
+    )

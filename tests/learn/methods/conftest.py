@@ -65,7 +65,7 @@ def config_of(drawn):
             "dataset": "manifest",
             "root": str(drawn(rows, two_classes=two, masks=masks)),
             "options": options,
-            "size": SIZE,
+            "size": 32,
             "validation": None,
             **more.pop("data", {}),
         }

@@ -53,7 +53,7 @@ def make_network(seed=0, **changes):
     return build_network(**{**wanted, **changes}, seed=seed)
 
 
-def make_cosa(network=None, *, single_tag=False, **changes):
+def make_cosa(network=None, *, single_tag=False, class_of_tag=(1, 2), **changes):
     options = {
         "warmup_steps": 0,
         "head_lr_factor": 1.0,
@@ -66,7 +66,9 @@ def make_cosa(network=None, *, single_tag=False, **changes):
     network = network or make_network()
     chosen = Options.model_validate(options)
     teacher = make_teacher(network, chosen.teacher.start, seed=5)
-    method = Cosa(network, teacher, single_tag=single_tag, class_of_tag=(1, 2), view=View((SIDE, SIDE)), options=chosen)
+    method = Cosa(
+        network, teacher, single_tag=single_tag, class_of_tag=class_of_tag, view=View((SIDE, SIDE)), options=chosen
+    )
     method.start()
     return method
 
@@ -178,6 +180,15 @@ def test_cosa_with_all_zero_maps_learns_nothing_from_them():
     assert float(losses.parts["contrastive"]) == 0
     assert method.main.running.threshold == pytest.approx(0.45)
     losses.total.backward()
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "wildcat", "acol"])
+def test_cosa_on_two_classes_is_one_foreground_logit(pooling):
+    network = make_network(n_classes=2, pooling=pooling, aux_tags=False)
+    method = make_cosa(network, single_tag=True, class_of_tag=(1, 1), energy={"weight": 0.05})
+    totals = take_steps(method, [make_batch([[1, 0], [0, 1]], seed=s) for s in range(2)])
+    assert all(total == total for total in totals)
+    assert method.network(make_batch([[1, 0]]).images).seg_logits.shape[1] == 1
 
 
 def test_labels_where_no_pixel_reaches_the_threshold():
@@ -295,3 +306,14 @@ def test_equivariance_is_0_without_tags():
     assert float(parts["equivariance"]) == 0
     batch = replace(make_batch([[1, 0], [0, 1]]), strong=torch.zeros(2, 3, SIDE, SIDE))
     assert float(method.losses(batch, 0).parts["equivariance"]) > 0
+
+
+def test_equivariance_of_a_transformer_takes_whole_patches():
+    network = make_network(encoder="vit_tiny", decoder="none", aux_tags=False, patch=8)
+    options = ClassifierOptions.model_validate({"equivariance_weight": 1.0})
+    method = Classifier(network, single_tag=False, view=View((SIDE, SIDE)), options=options)
+    with torch.no_grad():
+        network.tag_head.classifier.weight.normal_(
+            generator=torch.Generator().manual_seed(0)
+        )  # maps that are positive somewhere
+    assert float(method.losses(make_batch([[1, 0], [0, 1]]), 0).parts["equivariance"]) > 0

@@ -196,7 +196,7 @@ def test_files_that_are_no_config(message, tmp_path):
 
 
 def test_unknown_ready_names():
-    with pytest.raises(UsageError, match=r"no_such_name is neither a file nor a ready config \("):
+    with pytest.raises(UsageError, match=r"no_such_name is neither a file nor a ready config; "):
         read_config("no_such_name")
 
 

@@ -79,12 +79,12 @@ def test_files_and_facts(whole):
     assert json.loads((out / "result.json").read_text()) == result
     assert {p.name for p in out.iterdir()} == {
         *("config.json", "data.json", "result.json", "metrics.jsonl", "network.onnx", "cam.onnx"),
-        *("checkpoints", "tensorboard", "done"),
+        *("checkpoints", "tensorboard", "done", "maps.png"),
     }
     assert result["figures"]["segmentation, true tags"]["miou"] == 0.5
     assert result["images"] == {"train": 8, "labelled": 4, "validation": 2, "test": 4}
     assert len(result["labelled"]) == 4
-    assert result["files"] == {"network": "network.onnx", "cam": "cam.onnx"}
+    assert result["files"] == {"network": "network.onnx", "cam": "cam.onnx", "maps": "maps.png"}
     assert result["stages"]["main"]["steps"] == 6
     assert result["versions"]["torch"] == torch.__version__
     assert result["config"]["data"]["size"] == [32, 32]

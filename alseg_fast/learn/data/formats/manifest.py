@@ -6,13 +6,17 @@ training reads them again and again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from ....checks import check_choice
 from ....errors import PoolError, UsageError
 from ....stages.pool import open_pool
+from ....stages.pseudo_label_files import METADATA as PSEUDO_LABELS
 from ....stages.readers.uris import LOCAL_SCHEMES, local_path
 from ..dataset import IGNORE, Dataset, Sample
 from ..label_images import read_ids
@@ -41,7 +45,9 @@ def read_manifest(
     Args:
         root: the manifest.
         classes: names of the segmentation classes; the index is the id in the masks, 0 the background. None given:
-            background and one class a tag.
+            those that `alseg pseudo-label` noted in its manifest; without masks, or with one
+            tag, background and one class a tag. Masks of several classes need them: the order of their ids is not
+            to be guessed.
         tag_names: names of the image tags; None: with tags="label" the labels in alphabetical order, with
             tags="masks" all classes but the first.
         class_of_tag: tag -> class that its activation map marks; None: the class of the same name, or class 1 for all
@@ -57,13 +63,19 @@ def read_manifest(
     """
     check_choice("read_dataset", "tags", tags, ("label", "masks"))
     columns = open_pool(root, allowed_schemes=LOCAL_SCHEMES).table.to_pydict()
+    classes = tuple(classes) or _noted_classes(root)
     n = len(columns["image_id"])
     given = [_labels(value, single_tag) for value in columns.get("label", [None] * n)]
     if tag_names is None:
         found = sorted({name for labels in given for name in labels})
         tag_names = tuple(classes[1:]) if tags == "masks" and classes else tuple(found)
     tag_names = tuple(tag_names)
-    classes = tuple(classes) or ("background", *tag_names)
+    if not classes and len(tag_names) > 1 and any(columns.get("mask_uri", ())):
+        raise UsageError(
+            f"read_dataset: classes must name the ids of the masks in order; got none for {len(tag_names)} tags. "
+            f"Give data.options.classes, such as [background, {', '.join(tag_names)}] if these are the ids 0, 1, 2, ..."
+        )
+    classes = classes or ("background", *tag_names)
     if not 2 <= len(classes) <= IGNORE or len(set(classes)) < len(classes):
         raise UsageError(
             f"read_dataset: classes must be 2 .. 255 different names; got {len(classes)}. "
@@ -95,6 +107,14 @@ def read_manifest(
             kept, read_ids, marked, classes, name="manifest", min_pixels=min_pixels, tags_file=tags_file, broken=broken
         )
     return checked(Dataset("manifest", classes, tag_names, marked, single_tag, kept, read_ids), root, _REMEDY)
+
+
+def _noted_classes(root: Path) -> tuple[str, ...]:
+    """Names of the ids, where the manifest was made by this engine and says them."""
+    if root.suffix != ".parquet" or not root.is_file():
+        return ()
+    noted = (pq.read_schema(root).metadata or {}).get(PSEUDO_LABELS)
+    return tuple(json.loads(noted)["labels"]) if noted else ()
 
 
 def _labels(value: Any, single_tag: bool) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 // A line chart: series of points with a spread, axes, values under the pointer or the arrow keys.
 // series: {label, colour, dash, shape, paper, flat, points: [{x, y, s, n} or null]}; flat: one value at every x.
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = byId("score-chart").namespaceURI;
 const DASHES = ["", "7 4", "2 4", "10 4 2 4", "1 6", "14 5"];
 function svgMake(tag, attributes = {}, text = "") {
   const element = document.createElementNS(SVG, tag);
@@ -35,7 +35,7 @@ const spoken = (value) => Math.abs(value) >= 1e6 ? `${Number((value / 1e6).toPre
   ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 const inPercent = (point) => `${(100 * point.y).toFixed(2)}${point.n > 1 ? ` ± ${(100 * point.s).toFixed(2)}` : ""}`;
 
-function drawChart(svg, { series, xName, yName, wholeX = false, xLabels = null, spread = true, height = 380 }) {
+function drawChart(svg, { series, xName, yName, wholeX = false, xPlaces = null, spread = true, height = 380 }) {
   const width = Math.max(300, svg.clientWidth || 640), drawn = series.filter((s) => s.points.some(Boolean));
   const [left, right, top, bottom] = [58, width - 14, 12, height - 44];
   const points = drawn.flatMap((s) => s.points.filter(Boolean));
@@ -51,8 +51,11 @@ function drawChart(svg, { series, xName, yName, wholeX = false, xLabels = null, 
   }
   const xs = drawn.filter((s) => !s.flat).flatMap((s) => s.points.filter(Boolean).map((p) => p.x));
   let [x0, x1] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
-  if (xLabels) [x0, x1] = [-0.4, xLabels.length - 0.6];
-  else if (x0 === x1) [x0, x1] = wholeX ? [x0 - 1, x1 + 1] : [x0 - Math.max(1, Math.abs(x0) * 0.1), x1 + Math.max(1, Math.abs(x1) * 0.1)];
+  if (xPlaces) { // named places on the axis: [x, text], the ones to show first come first
+    const all = xPlaces.map(([x]) => x), margin = 0.04 * (Math.max(...all) - Math.min(...all)) || 0.5;
+    [x0, x1] = [Math.min(...all) - margin, Math.max(...all) + margin];
+  }
+  else if (x0 === x1) [x0, x1] = wholeX ? [x0 - 0.5, x1 + 0.5] : [x0 - Math.max(1, Math.abs(x0) * 0.1), x1 + Math.max(1, Math.abs(x1) * 0.1)];
   let y0 = Math.min(...points.map((p) => p.y - (spread ? p.s : 0))), y1 = Math.max(...points.map((p) => p.y + (spread ? p.s : 0)));
   const room = Math.max((y1 - y0) * 0.06, 0.004);
   [y0, y1] = [y0 - room, y1 + room];
@@ -61,12 +64,14 @@ function drawChart(svg, { series, xName, yName, wholeX = false, xLabels = null, 
     const y = py(value / 100);
     svg.append(svgMake("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }), svgMake("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, String(value)));
   }
-  const places = xLabels ? xLabels.map((text, i) => [i, text]) : (xs.length ? ticksOf(x0, x1, width / 110, wholeX) : []).map((v) => [v, spoken(v)]);
-  const every = xLabels ? Math.max(1, Math.ceil((xLabels.length * 44) / (right - left))) : 1;
-  places.forEach(([value, text], i) => {
-    const x = px(value);
+  const places = xPlaces ?? (xs.length ? ticksOf(x0, x1, width / 110, wholeX) : []).map((v) => [v, spoken(v)]);
+  const taken = [];
+  places.forEach(([value, text]) => {
+    const x = px(value), half = 4 * text.length + 4;
     svg.append(svgMake("line", { class: "grid", x1: x, x2: x, y1: bottom, y2: bottom + 4 }));
-    if (i % every === 0) svg.append(svgMake("text", { x, y: bottom + 18, "text-anchor": x > right - 16 ? "end" : "middle" }, text));
+    if (taken.some(([at, reach]) => Math.abs(at - x) < reach + half)) return;
+    taken.push([x, half]);
+    svg.append(svgMake("text", { x, y: bottom + 18, "text-anchor": x > right - 16 ? "end" : "middle" }, text));
   });
   svg.append(svgMake("text", { class: "axis-name", x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, xs.length ? xName : ""),
     svgMake("text", { class: "axis-name", transform: `translate(14 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, yName));
@@ -85,7 +90,7 @@ function drawChart(svg, { series, xName, yName, wholeX = false, xLabels = null, 
     for (const p of s.points) p ? pieces.at(-1).push(p) : pieces.push([]);
     for (const piece of pieces.filter((points) => points.length)) {
       if (spread && piece.length > 1 && piece.some((p) => p.s > 0) && !s.whiskers) {
-        bands.append(svgMake("path", { class: "band", fill: s.colour, d: `M${[...piece.map((p) => corner(p, 1)), ...piece.toReversed().map((p) => corner(p, -1))].join("L")}Z` }));
+        bands.append(svgMake("path", { class: "band", fill: s.colour, d: `M${[...piece.map((p) => corner(p, 1)), ...[...piece].reverse().map((p) => corner(p, -1))].join("L")}Z` }));
       } else if (spread) {
         for (const p of piece) if (p.s > 0) bands.append(svgMake("line", { class: "whisker", stroke: s.colour, x1: px(p.x), x2: px(p.x), y1: py(p.y - p.s), y2: py(p.y + p.s) }));
       }
@@ -94,12 +99,12 @@ function drawChart(svg, { series, xName, yName, wholeX = false, xLabels = null, 
     }
   }
   svg.setAttribute("aria-label", `${yName} against ${xName}: ${drawn.map((s) => s.label).join(", ")}. Arrow keys read values.`);
-  watch(svg, drawn, { px, xName, top, bottom, left, right, xLabels });
+  watch(svg, drawn, { px, xName, top, bottom, left, right, xText: new Map(xPlaces ?? []) });
 }
 
 // ---- values under the pointer --------------------------------------------------------------------------
 const hideHover = () => { byId("hover").hidden = true; };
-function watch(svg, drawn, { px, xName, top, bottom, left, right, xLabels }) {
+function watch(svg, drawn, { px, xName, top, bottom, left, right, xText }) {
   const guide = svgMake("line", { class: "guide", y1: top, y2: bottom, visibility: "hidden" });
   svg.append(guide);
   const stops = [...new Set(drawn.filter((s) => !s.flat).flatMap((s) => s.points.filter(Boolean).map((p) => p.x)))].sort((a, b) => a - b);
@@ -113,7 +118,7 @@ function watch(svg, drawn, { px, xName, top, bottom, left, right, xLabels }) {
       return p && (s.flat || Math.abs(px(p.x) - x) <= near) ? [{ s, p }] : [];
     }).sort((a, b) => b.p.y - a.p.y);
     guide.setAttribute("x1", x); guide.setAttribute("x2", x); guide.setAttribute("visibility", stop === null ? "hidden" : "visible");
-    const where = stop === null ? "" : `${xName} ${xLabels ? xLabels[stop] : spoken(stop)}`, shown = rows.slice(0, 18);
+    const where = stop === null ? "" : `${xName} ${xText.get(stop) ?? spoken(stop)}`, shown = rows.slice(0, 18);
     const hover = byId("hover");
     hover.replaceChildren(make("p", { textContent: where }), make("table", {}, make("tbody", {}, ...shown.map(({ s, p }) => make("tr", {},
       make("td", {}, sample(s)), make("td", { textContent: s.label }), make("td", { className: "number", textContent: inPercent(p) }),

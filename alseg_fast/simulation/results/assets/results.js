@@ -81,19 +81,22 @@ function buildAblations() {
   for (const { strategy, parameter, colour, lines, published, note } of data.ablations) {
     const svg = svgMake("svg"), legend = make("div", { className: "series" });
     const numbers = lines.every((line) => line.points.every((p) => p.number !== null));
-    const keyOf = (p) => (numbers ? p.number : p.value);
-    const keys = [...new Set([...lines.flatMap((line) => line.points.map(keyOf)), ...(numbers ? published.map((p) => p.number) : [])])];
-    if (numbers) keys.sort((a, b) => a - b);
+    const own = lines.flatMap((line) => line.points), paper = numbers ? published : [];
+    const values = [...own, ...paper].map((p) => p.number), words = [...new Set(own.map((p) => p.value))];
+    const wide = numbers && Math.min(...values) > 0 && Math.max(...values) >= 10 * Math.min(...values);
+    const xOf = (p) => (wide ? Math.log10(p.number) : numbers ? p.number : words.indexOf(p.value));
+    const ends = [...paper].sort((a, b) => a.number - b.number), order = ends.length ? [ends[0], ends.at(-1), ...ends] : [];
+    const xPlaces = [...new Map([...own.map((p) => [xOf(p), numbers ? String(p.number) : p.value]), ...order.map((p) => [xOf(p), String(p.number)])])];
     const series = lines.map((line, i) => ({
       label: [`here`, line.name].filter(Boolean).join(", "), colour: colourOf(colour), dash: DASHES[i % DASHES.length], shape: i % 4, whiskers: true,
-      points: line.points.filter((p) => p.auc).map((p) => ({ x: keys.indexOf(keyOf(p)), y: p.auc[0], s: p.auc[1], n: p.auc[2] })).sort((a, b) => a.x - b.x),
+      points: line.points.filter((p) => p.auc).map((p) => ({ x: xOf(p), y: p.auc[0], s: p.auc[1], n: p.auc[2] })).sort((a, b) => a.x - b.x),
     }));
-    if (numbers && published.length) series.unshift({ label: "published", colour: colourOf(null), dash: "3 3", shape: 0, paper: true,
-      points: published.map((p) => ({ x: keys.indexOf(p.number), y: p.auc, s: 0, n: 1 })).sort((a, b) => a.x - b.x) });
+    if (paper.length) series.unshift({ label: "published", colour: colourOf(null), dash: "3 3", shape: 0, paper: true,
+      points: paper.map((p) => ({ x: xOf(p), y: p.auc, s: 0, n: 1 })).sort((a, b) => a.x - b.x) });
     legend.append(...series.map((s) => make("span", { className: "static" }, sample(s), s.label)));
     box.append(make("div", { className: "panel" }, make("div", { className: "panel-head" }, make("h2", { textContent: `${strategy}: area against ${parameter}` })),
       make("div", { className: "plot" }, svg), legend, make("p", { className: "muted note", textContent: published.length ? note : "" })));
-    chartsToDraw.push(() => drawChart(svg, { series, xName: parameter, yName: `AUC of ${data.metric}, %`, xLabels: keys.map((key) => String(key)), height: 300 }));
+    chartsToDraw.push(() => drawChart(svg, { series, xName: wide ? `${parameter} (logarithmic)` : parameter, yName: `AUC of ${data.metric}, %`, xPlaces, height: 300 }));
   }
 }
 
@@ -109,9 +112,10 @@ function buildField(name, fields, published, dashed) {
   const chosen = new Set(found.filter((s) => s.main).length ? found.filter((s) => s.main) : found);
   const paper = published.length ? [{ label: "published, read off a figure", colour: colourOf(null), dash: "3 3", shape: 0, paper: true, points: published.map(([x, y]) => ({ x, y, s: 0, n: 1 })) }] : [];
   const all = [...found, ...paper];
-  for (const s of paper) chosen.add(s);
+  const last = Math.max(...found.flatMap((s) => s.points.map((p) => p?.x ?? 0)));
+  if (published.every(([x]) => x <= last)) for (const s of paper) chosen.add(s); // else it would squeeze ours; one click adds it
   const draw = () => drawChart(byId(`${name}-chart`), { series: all.filter((s) => chosen.has(s)), xName: "round", wholeX: true,
-    yName: name === "auroc" ? "AUROC, %" : `${data.metric}${fields.length > 1 ? ", share" : ""}, %`, spread: byId("show-spread").checked, height: 300 });
+    yName: name === "auroc" ? "AUROC, %" : `${data.metric}${found.some((s) => s.paper) ? " and foreground" : ""}, %`, spread: byId("show-spread").checked, height: 300 });
   byId(`${name}-legend`).replaceChildren(...all.map((s) => {
     const button = make("button", { type: "button" }, sample(s), s.label);
     button.setAttribute("aria-pressed", chosen.has(s));
@@ -128,13 +132,24 @@ function buildField(name, fields, published, dashed) {
 // ---- tables --------------------------------------------------------------------------------------------
 function buildTables() {
   fillTable(byId("main-table"), data.main_table.heads, data.main_table.rows);
+  byId("area-note").textContent = data.area_note;
   byId("compared").textContent = data.compared;
-  fillTable(byId("differences"), [["Higher", "text"], ["than", "text"], ["by, points", "number"], ["noise", "number"], ["seeds ahead", "number"], ["Verdict", "verdict"]], data.differences);
+  fillTable(byId("differences"), [["Higher", "text"], ["than", "text"], ["Verdict", "verdict"], ["by, points", "number"], ["noise", "number"], ["seeds ahead", "number"]], data.differences);
   byId("rule").textContent = data.rule;
+  const inside = data.differences.filter((d) => d[2] === "inside the noise").map(([a, b]) => `${a} and ${b}`);
+  const judged = data.differences.filter((d) => d[4] !== "–").length;
+  byId("inside").textContent = !data.differences.length ? "No two strategies have a complete run yet."
+    : !judged ? "Too few seeds to tell any difference from noise."
+      : inside.length ? `Inside the noise, so not to be told apart here: ${inside.join("; ")}.` : "No difference is inside the noise.";
   byId("orderings-box").hidden = !data.published;
   const kinds = [["comes out", "yes", "Come out"], ["does not come out", "no", "Do not come out"], ["undecided", "open", "Undecided"]];
+  const count = (outcome) => data.orderings.filter(([each]) => each === outcome).length;
+  byId("orderings-note").textContent = data.orderings.length
+    ? `Of ${plural(data.orderings.length, "published ordering")}, ${count("comes out")} come out, ${count("does not come out")} do not, and ${count("undecided")} cannot be decided.`
+    : "No two of the published strategies have a complete run here.";
   byId("orderings").append(...kinds.flatMap(([outcome, css, title]) => {
     const found = data.orderings.filter(([each]) => each === outcome);
+    if (!found.length) return [];
     return [make("h3", { textContent: `${title}: ${found.length}` }), make("ul", { className: "outcomes" }, ...found.map(([, words]) => make("li", { className: css, textContent: words })))];
   }));
   for (const { title, heads, rows, note } of data.rounds) {
@@ -172,7 +187,7 @@ function buildTimes() {
       }
       return [t.name, ...steps.map((step) => seconds(t.steps[step])), seconds(t.seconds), percent(t.share), bar];
     }));
-  const shares = data.times.map((t) => t.share).filter((share) => share !== null);
+  const shares = data.times.filter((t) => t.share !== null && data.cheap.some((step) => t.steps[step])).map((t) => t.share);
   byId("time-note").textContent = shares.length ? `Wall time, mean over rounds and seeds. ${data.cheap.join(", ")} together take ${percent(Math.min(...shares))} to ${percent(Math.max(...shares))} of a round.` : "";
 }
 function drawAll() {

@@ -8,8 +8,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ FORMAT = 1
 CONFIG = "config.json"
 RESULTS = "results.parquet"
 PAGE = "index.html"
+ROWS = "rows.json"
 _WATCH = 0.2  # seconds between looks at the parent, and at a lock
 _PATIENCE = 10.0
+_SHOW = 10.0  # seconds between looks at what other processes have finished
 
 
 def run_simulation(
@@ -61,8 +64,9 @@ def run_simulation(
         rows: list[RoundRow] = []
         if config.processes == 1 or len(config.seeds) == 1:
             for seed in config.seeds:
-                rows += _seed(common, seed, source)
-                write_results(config, root, rows)
+                for found in _seed(common, seed, source):
+                    rows += found
+                    write_results(config, root, rows)
         else:
             rows = _in_processes(config, root, source, tell)
     return rows
@@ -83,53 +87,69 @@ def _prepared(config: SimulationConfig, root: Path, tell: Tell) -> Common:
     return prepare(config, root, tell)
 
 
-def _seed(common: Common, seed: int, source: str) -> list[RoundRow]:
-    """All strategies with one seed."""
+def _seed(common: Common, seed: int, source: str) -> Iterator[list[RoundRow]]:
+    """The rows of one strategy after the other with one seed, also in its directory's rows.json."""
     folder = common.root / f"seed-{seed}"
-    rows: list[RoundRow] = []
+    config = common.config
     with _held(folder):
-        config = common.config
-        shared = start_seed(common, seed, folder / "start") if config.images is not None else None
+        if config.images is not None:
+            shared = start_seed(common, seed, folder / "start")
+        else:
+            shared = start_pixel_seed(common, seed, folder / "start")
         for number, strategy in enumerate(config.strategies):
             options = strategy_options(config, number, source)
             directory = folder / strategy.directory
-            _check_same(
-                directory,
-                {"name": strategy.name, "setting": strategy.setting, "options": options.model_dump(mode="json")},
-                "strategy",
-            )
-            if shared is not None:
-                found = run_strategy(Run(common, seed, strategy, options, shared, directory))
+            facts = {"name": strategy.name, "setting": strategy.setting, "options": options.model_dump(mode="json")}
+            _check_same(directory, facts, "strategy")
+            if config.images is not None:
+                rows = run_strategy(Run(common, seed, strategy, options, shared, directory))
             else:
-                start = start_pixel_seed(common, seed, folder / "start")
-                found = run_pixel_strategy(PixelRun(common, seed, strategy, options, start, directory))
-            rows += found
-            last = found[-1]
+                rows = run_pixel_strategy(PixelRun(common, seed, strategy, options, shared, directory))
+            atomic.write_atomic(directory / ROWS, json_bytes([asdict(row) for row in rows]))
+            last = rows[-1]
             common.tell(f"seed {seed}, {strategy.directory}: score {last.score:.4f} after round {last.round}")
+            yield rows
+
+
+def _finished(config: SimulationConfig, root: Path) -> list[RoundRow]:
+    """The rows of all runs that are over, in the config's order."""
+    rows: list[RoundRow] = []
+    for seed in config.seeds:
+        for strategy in config.strategies:
+            path = root / f"seed-{seed}" / strategy.directory / ROWS
+            if path.exists():
+                rows += [RoundRow(**row) for row in json.loads(path.read_bytes())]
     return rows
 
 
 def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell) -> list[RoundRow]:
     context = multiprocessing.get_context("spawn")
-    found: dict[int, list[RoundRow]] = {}
     with ProcessPoolExecutor(
         config.processes, mp_context=context, initializer=_end_with_parent, initargs=(os.getpid(),)
     ) as pool:
-        waiting = {pool.submit(_child, config, root, seed, source, tell): seed for seed in config.seeds}
+        children = [pool.submit(_child, config, root, seed, source, tell) for seed in config.seeds]
+        shown = 0
         try:
-            for future in as_completed(waiting):
-                found[waiting[future]] = future.result()
-                write_results(config, root, [row for seed in config.seeds for row in found.get(seed, [])])
+            while True:
+                over, left = wait(children, timeout=_SHOW, return_when=FIRST_EXCEPTION)
+                for future in over:
+                    future.result()
+                rows = _finished(config, root)
+                if len(rows) != shown:
+                    write_results(config, root, rows)
+                    shown = len(rows)
+                if not left:
+                    return rows
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             raise
-    return [row for seed in config.seeds for row in found[seed]]
 
 
-def _child(config: SimulationConfig, root: Path, seed: int, source: str, tell: Tell) -> list[RoundRow]:
-    return _seed(_prepared(config, root, tell), seed, source)
+def _child(config: SimulationConfig, root: Path, seed: int, source: str, tell: Tell) -> None:
+    for _ in _seed(_prepared(config, root, tell), seed, source):
+        pass
 
 
 def _end_with_parent(parent: int) -> None:

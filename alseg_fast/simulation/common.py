@@ -67,6 +67,10 @@ class Common:
         """Manifest of the validation images with their masks; None: there are none."""
         return None if self.data.validation is None else self.root / "start" / "validation.csv"
 
+    def others(self, number: int) -> Path:
+        """List of the training images that are not of the image class of this number."""
+        return self.root / "start" / "others" / f"{number}.txt"
+
     @property
     def two_classes(self) -> bool:
         return len(self.data.train.classes) == 2
@@ -121,6 +125,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     writer.writeheader()
     writer.writerows(rows)
     atomic.write_atomic(path, text.getvalue().encode())
+    return path
+
+
+def write_list(path: Path, image_ids: Iterable[str]) -> Path:
+    """A list of ids, one a line, whole or not at all."""
+    atomic.make_directory(path.parent)
+    atomic.write_atomic(path, "".join(f"{image_id}\n" for image_id in image_ids).encode())
     return path
 
 
@@ -189,6 +200,10 @@ def _write_truth(common: Common) -> dict[str, Any]:
                 atomic.write_atomic(void, encode_png((mask == IGNORE).astype(np.uint8)))
     atomic.make_directory(common.void)
     common._manifest(common.pool, data.train.samples, masks=False)
+    if config.images is not None:
+        for number in range(len(data.train.tag_names)):
+            ids = [s.image_id for s in data.train.samples if number not in s.tags]
+            write_list(common.others(number), ids)
     if common.validation is not None and data.validation is not None:
         common._manifest(common.validation, [s for s in data.validation.samples if s.mask is not None], masks=True)
     return {"costs": costs}

@@ -67,7 +67,7 @@ def choose(
     strategy: str,
     measure: str = "entropy_mean",
     options: SelectOptions | None = None,
-    exclude: Path | None = None,
+    exclude: Sequence[Path] = (),
     ignore: Path | None = None,
     seed: int,
 ) -> tuple[list[dict[str, Any]], str]:
@@ -80,7 +80,7 @@ def choose(
         strategy=strategy,
         measure=measure,
         options=options,
-        exclude=exclude,
+        exclude=list(exclude) or None,
         ignore=ignore,
         seed=seed,
         out=out,
@@ -88,7 +88,8 @@ def choose(
     words: list[str | Path | int] = ["alseg", "select", run, "--budget", budget, "--unit", unit, "--out", out]
     words += ["--strategy", strategy, "--measure", measure, "--seed", seed]
     words += ["--per-image"] if scope == "image" else []
-    words += ["--exclude", exclude] if exclude is not None else []
+    for path in exclude:
+        words += ["--exclude", path]
     words += ["--ignore", ignore] if ignore is not None else []
     for field in dataclasses.fields(SelectOptions) if options is not None else ():
         value = getattr(options, field.name)
@@ -126,7 +127,7 @@ def spread(
         batch_size=batch_size,
         workers=workers,
     )
-    done = propagate(pool, labelled, k=k, out=out, run=run, masks=masks, device="cpu", workers=workers)
+    done = propagate(pool, labelled, k=k, out=out, run=run, masks=masks, device=device, workers=workers)
     words: list[str | Path | int | float] = ["alseg", "propagate", "--pool", pool, "--labelled", labelled, "-k", k]
     words += ["--out", out, "--run", run, "--model", model, "--threshold", threshold, "--device", device]
     words += ["--batch-size", batch_size]

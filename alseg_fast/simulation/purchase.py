@@ -10,7 +10,7 @@ from typing import Any
 from .. import atomic
 from ..stages.oracle import write_oracle_labels
 from ..stages.run_reader import open_run
-from .common import Common
+from .common import Common, write_list
 from .public import choose
 from .steps import Steps
 
@@ -37,34 +37,34 @@ def buy_masks(
     labels, folder = common.label_of(), steps.directory
     taken = set(labelled)
     left = {
-        name: [i for i, label in labels.items() if label == name and i not in taken]
-        for name in common.data.train.tag_names
+        number: [i for i, label in labels.items() if label == name and i not in taken]
+        for number, name in enumerate(common.data.train.tag_names)
     }
-    left = {name: ids for name, ids in left.items() if ids}
+    left = {number: ids for number, ids in left.items() if ids}
     n = quota(len(left))
+
+    def batch_of(number: int) -> Path:
+        return folder / "batches" / f"batch-{number}.parquet"
 
     def select_all() -> dict[str, Any]:
         atomic.make_directory(folder / "batches")
-        known = open_run(run).scores(["image_id", "class_fraction"])
-        ids = known.column("image_id").to_pylist()
-        fractions = known.column("class_fraction").to_pylist()
-        foreground = {i: float(f[1]) for i, f in zip(ids, fractions, strict=True)}
+        known = [write_list(folder / "batches" / "labelled.txt", sorted(taken))] if taken else []
+        foreground = _foreground(run) if share < 1.0 else {}
         picks, commands = [], []
-        for number, candidates in enumerate(left.values()):
-            if share < 1.0:
-                candidates = sorted(candidates, key=lambda i: (-foreground.get(i, 0.0), i))
-                candidates = candidates[: max(n, math.ceil(share * len(candidates)))]
-            wanted = set(candidates)
-            others = [i for i in ids if i not in wanted]
-            exclude = folder / "batches" / f"exclude-{number}.txt"
-            atomic.write_atomic(exclude, "".join(f"{i}\n" for i in others).encode())
+        for number, candidates in left.items():
+            exclude = [common.others(number), *known]
+            count = max(n, math.ceil(share * len(candidates)))
+            if count < len(candidates):
+                by_foreground = sorted(candidates, key=lambda i: (-foreground[i], i))
+                path = folder / "batches" / f"less-foreground-{number}.txt"
+                exclude.append(write_list(path, by_foreground[count:]))
             found, command = choose(
                 run,
-                folder / "batches" / f"batch-{number}.parquet",
-                budget=min(n, len(wanted)),
+                batch_of(number),
+                budget=min(n, len(candidates)),
                 strategy=strategy,
                 measure=measure,
-                exclude=exclude if others else None,
+                exclude=exclude,
                 seed=seed,
             )
             picks += [p["image_id"] for p in found]
@@ -74,9 +74,17 @@ def buy_masks(
     chosen = steps.do("select", select_all)
 
     def ask() -> dict[str, Any]:
-        for number in range(len(left)):
-            batch = folder / "batches" / f"batch-{number}.parquet"
-            write_oracle_labels(batch, common.truth, folder / "labels", classes=len(common.data.train.classes))
+        for number in left:
+            write_oracle_labels(
+                batch_of(number), common.truth, folder / "labels", classes=len(common.data.train.classes)
+            )
         return {"image_ids": chosen["image_ids"]}
 
     return list(steps.do("oracle", ask)["image_ids"])
+
+
+def _foreground(run: Path) -> dict[str, float]:
+    """image_id -> predicted share of the foreground, class 1."""
+    table = open_run(run).scores(["image_id", "class_fraction"])
+    ids, fractions = (table.column(name).to_pylist() for name in ("image_id", "class_fraction"))
+    return {image_id: float(fraction[1]) for image_id, fraction in zip(ids, fractions, strict=True)}

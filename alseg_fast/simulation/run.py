@@ -53,7 +53,14 @@ def run_simulation(
         UsageError: data or options do not fit. RunError: the directory is something else, or in use.
         AlsegError: a step went wrong; what is finished is kept.
     """
-    root = Path(out).absolute()
+    threads = torch.get_num_threads()
+    try:
+        return _simulate(config, Path(out).absolute(), source, tell)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _simulate(config: SimulationConfig, root: Path, source: str, tell: Tell) -> list[RoundRow]:
     for number in range(len(config.strategies)):
         strategy_options(config, number, source)
     with locked(root):

@@ -51,16 +51,16 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
-def ready_names(folder: Path = READY) -> list[str]:
-    """Names of the configs that ship in the package."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+def ready_names(folder: Path | None = None) -> list[str]:
+    """Names of the configs that ship in the package, in this folder of it."""
+    return sorted(path.stem for path in (folder or READY).glob("*.yaml"))
 
 
-def ready_configs(folder: Path = READY) -> dict[str, str]:
+def ready_configs(folder: Path | None = None) -> dict[str, str]:
     """Name -> what it is for: the first sentence of the comment it begins with."""
     found = {}
     for name in ready_names(folder):
-        lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        lines = ((folder or READY) / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comment = itertools.takewhile(lambda line: re.match(r"#\s*\S", line), lines)
         words = " ".join(line.removeprefix("#").strip() for line in comment)
         found[name] = re.split(r"(?<=\.)\s+(?=[A-Z])", words)[0]

@@ -125,7 +125,7 @@ def run(
         method["glas"] = trainer.describe("glas_small", result)
         notes += GLAS_NOTES
     return finish_result(
-        "weak-supervision",
+        "weak-supervision" if part == "all" else f"weak-supervision-{part}",
         quick=quick,
         facts=machine.describe_machine(threads, machine.set_allocator("default")),
         method=method,

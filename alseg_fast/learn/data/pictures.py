@@ -35,12 +35,15 @@ class Picture:
     size: tuple[int, int]
 
 
-def read_image(sample: Sample) -> Pixels:
-    """[H, W, 3] uint8 RGB of a sample's picture, upright (EXIF), at full size.
+def read_image(sample: Sample, *, at_least: tuple[int, int] | None = None) -> Pixels:
+    """[H, W, 3] uint8 RGB of a sample's picture, upright (EXIF).
 
+    Args:
+        at_least: (h, w) that is enough: a JPEG then comes at 1/2, 1/4 or 1/8 of its size, the smallest with both sides
+            at least these, as it does when the engine scores it. None: full size.
     Raises: DataError that names the file: missing, damaged, no image, too large.
     """
-    return _decode(sample, None).image
+    return _decode(sample, None if at_least is None else lambda _: at_least).image
 
 
 def read_mask(dataset: Dataset, sample: Sample) -> Pixels:

@@ -96,7 +96,7 @@ def _pictures(network: WeakNetwork, dataset: Dataset, view: View) -> Iterator[tu
         for sample in dataset.samples:
             if sample.mask is None:
                 continue
-            found = read_picture(dataset, sample)
+            found = read_picture(dataset, sample, stored_size=lambda _: view.size)
             if found.mask is not None:
                 tags = tag_matrix([sample], len(dataset.tag_names), device)
                 yield view.tensor(found.image)[None].to(device), found.mask, tags

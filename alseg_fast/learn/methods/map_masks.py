@@ -120,7 +120,8 @@ def fit_maps(network: WeakNetwork, dataset: Dataset, view: View, options: Refine
     hottest: list[npt.NDArray[np.float32]] = []
     for sample in dataset.samples:
         if sample.tags and len(hottest) < options.fit_images:
-            cams = _maps(network, dataset, sample, view, read_image(sample), options)
+            picture = read_image(sample, at_least=view.size)
+            cams = _maps(network, dataset, sample, view, picture, options)
             hottest.append(cams[0].amax(dim=0).cpu().numpy())
     if not hottest:
         raise DataError(f"fit_maps: dataset {dataset.name} must have images with tags; got none of {len(dataset)}.")

@@ -200,7 +200,9 @@ def _view_batches(
     device = torch.device("cpu") if first is None else first.device
     for start in range(0, len(dataset), batch_size):
         samples = dataset.samples[start : start + batch_size]
-        yield samples, torch.stack([view.tensor(read_image(s)) for s in samples]).to(device)
+        # The same pixels that the exported network sees when the engine scores these files.
+        pictures = (read_image(sample, at_least=view.size) for sample in samples)
+        yield samples, torch.stack([view.tensor(picture) for picture in pictures]).to(device)
 
 
 def _check_logits(name: str, logits: Tensor, n_classes: int, threshold: float) -> Tensor:

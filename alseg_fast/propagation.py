@@ -21,9 +21,10 @@ from .mask_pass import MaskOptions, estimate_threshold, make_masks, mask_summary
 from .ops.histogram_spec import HistogramSpec
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.mask_files import mask_columns
+from .stages.own_directory import locked
 from .stages.pool import Pool
 from .stages.propagate_class import ADDED, KEPT, NEW, SearchSettings, gate_class
-from .stages.propagate_files import finish_directory, locked
+from .stages.propagate_files import finish_directory
 from .stages.propagate_histograms import HistogramRows
 from .stages.propagate_inputs import Labelled, PropagationPool, find_labelled, read_labelled, read_propagation_pool
 from .stages.propagate_options import TABLE, PropagateOptions

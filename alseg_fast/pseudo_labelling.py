@@ -20,8 +20,8 @@ from .runtimes.options import ModelOptions
 from .stages.decode import DEFAULT_MAX_PIXELS
 from .stages.foreground_maps import IGNORE, ForegroundMaps
 from .stages.image_tags import LABEL, NO_TAGS, PoolTags
+from .stages.own_directory import locked
 from .stages.pool import Pool, open_pool
-from .stages.propagate_files import locked
 from .stages.propagate_pairs import MANIFEST
 from .stages.pseudo_label_files import open_directory
 from .stages.pseudo_label_options import LabelOptions, take_band

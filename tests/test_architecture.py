@@ -43,7 +43,7 @@ STAGES = (
     ("score",),
     ("run_layout", "run_maps", "run_pool", "score_rows", "region_rows"),
     ("run_identity", "run_reader", "run_wipe", "run_finish"),
-    ("store", "index_tables", "index_failures"),
+    ("store", "index_tables", "index_failures", "own_directory"),
     ("select_options", "strategies", "batch", "budget", "masks", "bought"),
     ("exclusions", "never_buy", "region_candidates", "pixel_values", "pixel_select"),
     ("selection_plan", "selection_facts", "select", "oracle"),

@@ -6,59 +6,35 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import UsageError
 from .output import Result, columns
+from .ready_configs import add_config_arguments, out_of, ready_text, source_of, training_extra
 from .train_progress import TrainProgress
 
 _FIRST = ("miou", "dice", "class_dice", "pixel_accuracy", "tag_accuracy")  # columns
-_EXTRA = "alseg train needs {}, which is not installed; run pip install 'alseg-fast[train]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source", nargs="?", metavar="CONFIG.yaml", help="a config, or the name of a ready one (--list shows them)"
-    )
-    parser.add_argument("--out", metavar="DIR", help="directory to write; else the config's out")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="wins over the config, such as --set data.root=glas --set stages.segmentation.steps=500; repeatable",
-    )
+    add_config_arguments(parser, example="stages.segmentation.steps=500", listed="the methods and the ready configs")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier training in DIR first")
     parser.add_argument("--strict", action="store_true", help="exit 1 if any image could not be read")
-    parser.add_argument("--list", action="store_true", help="show the methods and the ready configs, and stop")
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    try:
+    with training_extra("train"):
         from ..learn.training.config_file import read_config, ready_configs
         from ..learn.training.recipes import METHODS
         from ..learn.training.train import run_training
-    except ModuleNotFoundError as error:
-        if (error.name or "alseg_fast").startswith("alseg_fast"):
-            raise
-        raise UsageError(_EXTRA.format(error.name)) from None
     if arguments.list:
-        return _list(ready_configs(), tuple(METHODS))
-    if arguments.source is None:
-        raise UsageError("give CONFIG.yaml or the name of a ready config; alseg train --list shows them")
-    config = read_config(arguments.source, arguments.settings)
-    out = arguments.out or config.out
-    if out is None:
-        raise UsageError("give --out DIR, or out in the config")
+        ready = ready_configs()
+        text = f"{ready_text(ready)}\nmethods: {', '.join(METHODS)}"
+        return Result({"configs": dict(ready), "methods": list(METHODS)}, text)
+    source = source_of("train", arguments)
+    config = read_config(source, arguments.settings)
+    out = out_of(arguments, config.out)
     with TrainProgress() as progress:
-        result = run_training(config, out, source=arguments.source, overwrite=arguments.overwrite, listeners=[progress])
+        result = run_training(config, out, source=source, overwrite=arguments.overwrite, listeners=[progress])
     failed = arguments.strict and result["failures"]
-    return Result({"out": str(out), **result}, "\n".join(_lines(result, str(out))), status=1 if failed else 0)
-
-
-def _list(ready: Mapping[str, str], methods: tuple[str, ...]) -> Result:
-    rows = [(name, text) for name, text in ready.items()]
-    text = "ready configs:\n" + (columns(rows, "  ") if rows else "  none") + f"\nmethods: {', '.join(methods)}"
-    return Result({"configs": dict(ready), "methods": list(methods)}, text)
+    return Result({"out": out, **result}, "\n".join(_lines(result, out)), status=1 if failed else 0)
 
 
 def _lines(result: Mapping[str, Any], out: str) -> Iterable[str]:

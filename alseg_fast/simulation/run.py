@@ -18,7 +18,8 @@ import torch
 
 from .. import __version__, atomic
 from ..errors import RunError
-from ..learn.training.directory import json_bytes, locked
+from ..learn.training.directory import json_bytes
+from ..stages.own_directory import locked
 from .common import Common, prepare
 from .config import SimulationConfig, strategy_options
 from .image_round import Run

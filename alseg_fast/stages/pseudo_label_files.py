@@ -12,7 +12,6 @@ DIR/_SUCCESS           written last
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,15 +20,15 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..atomic import is_temp_name, remove_file, remove_leftovers, write_atomic
+from ..atomic import remove_file, write_atomic
 from ..errors import RunError
+from .own_directory import Kind
 from .propagate_files import MASK_PARTS
 from .propagate_pairs import FAILURES, MANIFEST
 from .pseudo_labels import MASKS, WEIGHTS
 from .pseudo_threshold import PARTS, RESULT
 from .run_identity import check_same_config, clean_json, json_bytes
 from .run_layout import SUCCESS, failures_schema
-from .run_wipe import wipe_tree
 
 FORMAT = 1
 INFO, SUMMARY, OVERVIEW = "pseudo_label.json", "summary.json", "overview.jpg"
@@ -40,6 +39,7 @@ _FOLDERS = {
     WEIGHTS: re.compile(r"\.png$"),
 }
 _FILES = (SUCCESS, MANIFEST, FAILURES, SUMMARY, OVERVIEW, RESULT)
+KIND = Kind("pseudo-labelling", INFO, FORMAT, _FILES, _FOLDERS, (MASKS, WEIGHTS))
 _TEXTS = pa.list_(pa.string())
 # What the row of an image in a part says besides image_id, stage and error.
 COLUMNS = (
@@ -78,20 +78,10 @@ def open_directory(root: Path, info: Mapping[str, Any], *, overwrite: bool) -> N
         overwrite: delete what an earlier one left; never what is not one.
     Raises: RunError: it is something else, was made with something else, or cannot be written.
     """
-    path = root / INFO
     asked: dict[str, Any] = clean_json({"format": FORMAT, "measures": [], **info})
-    try:
-        names = [name for name in os.listdir(root) if not is_temp_name(name)]
-        made = json.loads(path.read_bytes()) if path.exists() else None
-    except (OSError, ValueError) as exc:
-        raise RunError(f"cannot read {path}: {exc}; choose another --out") from exc
-    if made is None and names:
-        raise RunError(f"{root} is not empty and no pseudo-labelling (it has no {INFO}); choose another --out")
-    if made is not None and (not isinstance(made, dict) or made.get("format") != FORMAT):
-        raise RunError(f"{path} is of another version of alseg-fast; choose another --out")
-    remove_leftovers(root)
+    made = KIND.made_with(root)
     if made is not None and overwrite:
-        _wipe(root)
+        KIND.wipe(root)
     elif made is not None:
         check_same_config(root, made, asked)
         if made["pool"]["digest"] != asked["pool"]["digest"]:
@@ -99,7 +89,7 @@ def open_directory(root: Path, info: Mapping[str, Any], *, overwrite: bool) -> N
                 f"{root} was made from another pool ({made['pool']['images']} images, this one has "
                 f"{asked['pool']['images']}); use another --out or --overwrite"
             )
-    write_atomic(path, json_bytes(asked))
+    write_atomic(root / INFO, json_bytes(asked))
     remove_file(root / SUCCESS)
 
 
@@ -119,16 +109,6 @@ def read_labelling(root: Path) -> tuple[dict[str, Any], dict[str, Any] | None, p
         return info, json.loads((root / SUMMARY).read_bytes()), pq.read_table(root / FAILURES)
     except (OSError, ValueError, pa.ArrowException) as exc:
         raise RunError(f"cannot read {root}: {exc}; run alseg pseudo-label again") from exc
-
-
-def _wipe(root: Path) -> None:
-    try:
-        for name in _FILES:
-            (root / name).unlink(missing_ok=True)
-        for name, pattern in _FOLDERS.items():
-            wipe_tree(root / name, pattern, deep=name in (MASKS, WEIGHTS))
-    except OSError as exc:
-        raise RunError(f"cannot overwrite {root}: {exc}; choose another --out") from exc
 
 
 def manifest_schema(pool: pa.Schema, facts: Mapping[str, Any]) -> pa.Schema:

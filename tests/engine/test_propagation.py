@@ -18,8 +18,8 @@ from PIL import Image
 import alseg_fast as alseg
 from alseg_fast.errors import ModelError, PoolError, RangeError, RunError, UsageError
 from alseg_fast.stages import propagate_class, propagate_gate
+from alseg_fast.stages.own_directory import locked
 from alseg_fast.stages.pool import open_pool
-from alseg_fast.stages.propagate_files import locked
 from alseg_fast.stages.pseudo_masks import VOC_PALETTE
 from support import build_model, draw_picture, write_pictures
 

@@ -4,11 +4,11 @@ import pytest
 pytest.importorskip("torch")
 
 from alseg_fast.errors import RunError, UsageError
-from alseg_fast.learn.training.directory import locked
 from alseg_fast.simulation.config import CostConfig
 from alseg_fast.simulation.costs import Cost, mask_cost, pixel_cost
 from alseg_fast.simulation.run import run_simulation
 from alseg_fast.simulation.steps import Steps, seed_of
+from alseg_fast.stages.own_directory import locked
 from tiny_glas import draw_glas
 from tiny_simulation import config
 

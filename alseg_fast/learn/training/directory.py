@@ -1,14 +1,11 @@
-"""OUT of a training: one config, one process, and what --overwrite may delete."""
+"""OUT of a training: one config, and what --overwrite may delete."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +13,13 @@ from ... import __version__, atomic
 from ...errors import RunError
 from .config import TrainConfig
 
-log = logging.getLogger("alseg")
-
 CONFIG = "config.json"
 RESULT = "result.json"
 DATA = "data.json"
 FORMAT = 1
 _FOLDERS = ("checkpoints", "tensorboard", "done", "weak", "files")
-_FILES = (RESULT, DATA, "metrics.jsonl", "network.onnx", "cam.onnx")
+_FILES = (RESULT, DATA, "metrics.jsonl", "network.onnx", "cam.onnx", "maps.png")
 _EMPTY_DISK = "lost+found"  # a freshly made ext4 volume is not quite empty
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the directory, made if absent, against other processes; the lock goes with the process, however it ends.
-
-    Raises: RunError: another process holds it, or it cannot be made.
-    """
-    atomic.make_directory(out)
-    handle = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process is writing to {out}; wait for it or choose another --out") from error
-        except OSError as error:  # file systems without locks
-            log.info("no lock on %s (%s): do not start two trainings there at once", out, error.strerror)
-        yield
-    finally:
-        os.close(handle)
 
 
 def open_directory(out: Path, config: TrainConfig, *, overwrite: bool) -> None:

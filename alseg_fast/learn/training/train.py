@@ -15,10 +15,11 @@ import torch
 from ... import atomic
 from ...errors import AlsegError
 from ...process_facts import versions
+from ...stages.own_directory import locked
 from ..data.transforms import View
 from .config import TrainConfig
 from .config_file import method_options
-from .directory import FORMAT, RESULT, check_data, json_bytes, locked, open_directory, read_result
+from .directory import FORMAT, RESULT, check_data, json_bytes, open_directory, read_result
 from .events import Events
 from .job import Job, Outcome
 from .logs import Records

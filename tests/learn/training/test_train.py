@@ -181,7 +181,7 @@ def test_a_directory_of_something_else_is_refused(pictures, tmp_path):
 
 
 def test_two_processes_do_not_share_a_directory(pictures, tmp_path):
-    from alseg_fast.learn.training.directory import locked
+    from alseg_fast.stages.own_directory import locked
 
     with locked(tmp_path / "out"), pytest.raises(RunError, match="another process is writing to"):
         run_training(config_of(pictures), tmp_path / "out")

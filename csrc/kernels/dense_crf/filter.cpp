@@ -6,21 +6,12 @@
 
 #include "common/threads.h"
 #include "isa/levels.h"
+#include "kernels/dense_crf/thread_floats.h"
 
 namespace alseg {
 namespace {
 
 constexpr int64_t kVertices = 256;  // of one task
-
-float* tile_scratch(int64_t n) {
-  thread_local Buffer<float> memory;
-  thread_local int64_t size = 0;
-  if (size < n) {
-    memory.resize(n);
-    size = n;
-  }
-  return memory.data();
-}
 
 }  // namespace
 
@@ -42,7 +33,7 @@ void filter_planes(const CrfLattice& lattice, const float* in, int64_t n, bool t
   const auto each_tile = [&] {
     parallel_for(static_cast<int64_t>(tiles.size()), num_threads, [&](int64_t t) {
       const CrfTile& tile = tiles[static_cast<size_t>(t)];
-      table.crf_filter_tile(job, tile, tile_scratch((2 * kCrfBlock + tile.n_slots) * pitch));
+      table.crf_filter_tile(job, tile, thread_floats((2 * kCrfBlock + tile.n_slots) * pitch));
     });
   };
   const auto each_vertex = [&](const auto& body) {

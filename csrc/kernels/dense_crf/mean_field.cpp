@@ -7,6 +7,7 @@
 
 #include "common/threads.h"
 #include "isa/levels.h"
+#include "kernels/dense_crf/thread_floats.h"
 
 namespace alseg {
 namespace {
@@ -103,16 +104,6 @@ class Filter {
   std::vector<float> penalty_;
 };
 
-float* sweep_scratch(int64_t n) {
-  thread_local Buffer<float> memory;
-  thread_local int64_t size = 0;
-  if (size < n) {
-    memory.resize(n);
-    size = n;
-  }
-  return memory.data();
-}
-
 }  // namespace
 
 unsigned infer_mean_field(const CrfLattice& lattice, const CrfProblem& problem) {
@@ -145,7 +136,7 @@ unsigned infer_mean_field(const CrfLattice& lattice, const CrfProblem& problem) 
     std::atomic<unsigned> status{0};
     parallel_for(static_cast<int64_t>(tiles.size()), problem.num_threads, [&](int64_t t) {
       const CrfTile& tile = tiles[static_cast<size_t>(t)];
-      status |= table.crf_sweep_tile(job, tile, sweep_scratch(table.crf_sweep_scratch(job, tile)));
+      status |= table.crf_sweep_tile(job, tile, thread_floats(table.crf_sweep_scratch(job, tile)));
     });
     if (status) return status;
     if (!job.last) filter.run();

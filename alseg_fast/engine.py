@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 
 from . import config as environment
 from .checks import check_choice, check_subset
-from .errors import DataError, ModelError, RunError, UsageError
+from .errors import ModelError, RunError, UsageError
 from .kernels.uncertainty import uncertainty as uncertainty_op
 from .pipeline import Stage, run_ordered
 from .process_facts import peak_rss_bytes, versions
 from .runtimes.onnx import load_model
 from .runtimes.options import ModelOptions
 from .runtimes.spec import ModelSpec
+from .score_pictures import collect_rows, fetch_picture, picture_of, run_batches, write_maps
 from .score_results import PoolSummary, ScoreResult, result_of
 from .seats import Seats
 from .stages.decode import DEFAULT_MAX_PIXELS
-from .stages.fetch import fetch_bytes
 from .stages.histogram import parse_histogram
-from .stages.image_tags import LABEL, NO_TAGS, PoolTags, tags_of_rows, tags_of_values
+from .stages.image_tags import LABEL, NO_TAGS, PoolTags, tags_of_values
 from .stages.pool import Pool, open_pool
 from .stages.readers.uris import is_remote
 from .stages.region_cache import RegionCache
 from .stages.region_rows import regions_table
 from .stages.regions import parse_regions
-from .stages.run_layout import HISTOGRAM, histogram_field, published_field
-from .stages.score import SCORE_SIZES, encode_png, label_names, measure_range, published_columns
+from .stages.run_layout import histogram_field, published_field
+from .stages.score import SCORE_SIZES, label_names, measure_range, published_columns
 from .stages.store import SHARD_SIZE, RunWriter
 from .types import MC_MEASURES, MEASURES, NO_HISTOGRAM, NO_REGIONS
 from .worker import Batch, Clock, MemoryGate, Picture, ScoreConfig, Worker, batches_of
@@ -200,7 +200,7 @@ class Scorer:
         Returns: one result a picture, in order; a picture that cannot be read has ``ok=False``.
         """
         config = replace(self.config, maps=maps)
-        pictures = [_picture_of(i, image) for i, image in enumerate(images)]
+        pictures = [picture_of(i, image) for i, image in enumerate(images)]
         if image_labels is not None:
             if self.spec.activation != "cam":
                 raise UsageError(
@@ -333,7 +333,7 @@ class Scorer:
 
         def fetch(_: None, batch: Batch) -> Batch:
             for picture in batch.pictures:
-                _fetch(picture, storage_options)
+                fetch_picture(picture, storage_options)
             return batch
 
         def batches() -> Iterator[Batch]:
@@ -397,13 +397,13 @@ class Scorer:
         def fetch(_: None, batch: Batch) -> Batch:
             with clock.stage("fetch"):
                 for picture in batch.pictures:
-                    _fetch(picture, storage_options)
+                    fetch_picture(picture, storage_options)
             return batch
 
         def write(_: None, batch: Batch) -> Batch:
             with clock.stage("write"):
                 for picture in batch.pictures:
-                    _write_maps(writer, picture)
+                    write_maps(writer, picture)
             return batch
 
         stages = self._stages(config, clock, [Stage("fetch", fetch, _REMOTE_FETCHERS if remote else 1)])
@@ -415,7 +415,7 @@ class Scorer:
         regions: list[tuple[str, dict[str, Any]]] = []
         group = max(1, _GROUP // config.batch_size)
         in_flight = group * (max(4, 3 * self.workers) + (_REMOTE_FETCHERS if remote else 0))
-        batches = _batches(writer, todo, config.batch_size, self.spec.classes if tagged else None)
+        batches = run_batches(writer, todo, config.batch_size, self.spec.classes if tagged else None)
 
         def timings() -> dict[str, Any]:
             return {
@@ -430,7 +430,7 @@ class Scorer:
                     broken = 0
                     for picture in batch.pictures:
                         broken += picture.failure is not None
-                        _collect(picture, rows, failures, regions)
+                        collect_rows(picture, rows, failures, regions)
                     index, last = batch.tag
                     if last:
                         table = regions_table(regions, config.measures, crf=config.crf) if self._plan else None
@@ -447,86 +447,3 @@ class Scorer:
         summary = writer.finish(timings())
         seconds = time.perf_counter() - start
         return PoolSummary(writer.path, scored, failed, skipped, seconds, summary)
-
-
-def _batches(writer: RunWriter, todo: Sequence[int], batch_size: int, classes: Sequence[str] | None) -> Iterator[Batch]:
-    """Args: classes: names that the labels of the pictures are looked up in; None: their labels do not matter."""
-    for index in todo:
-        table = writer.shard_rows(index)
-        n = table.num_rows
-        columns = [
-            table.column(name).to_pylist() if name in table.column_names else [None] * n
-            for name in ("image_id", "uri", "offset", "size")
-        ]
-        rows = list(zip(*columns, strict=True))
-        tags = [None] * n if classes is None else tags_of_rows(table, classes)
-        for start in range(0, n, batch_size):
-            part = zip(rows[start : start + batch_size], tags[start : start + batch_size], strict=True)
-            yield Batch([Picture(row, present) for row, present in part], tag=(index, start + batch_size >= n))
-
-
-def _fetch(picture: Picture, storage_options: dict[str, Any] | None) -> None:
-    _, uri, offset, size = picture.key
-    try:
-        picture.source = fetch_bytes(uri, offset, size, storage_options=storage_options)
-    except DataError as error:
-        picture.fail("fetch", error)
-
-
-def _write_maps(writer: RunWriter, picture: Picture) -> None:
-    if picture.scored is None or picture.failure is not None:
-        return
-    image_id = picture.key[0]
-    try:
-        for name, image in picture.scored.maps.items():
-            writer.write_map(name, image_id, encode_png(image))
-    except DataError as error:
-        picture.fail("write", error)
-    picture.scored.maps = {}
-
-
-def _collect(
-    picture: Picture,
-    rows: list[dict[str, Any]],
-    failures: list[dict[str, str]],
-    regions: list[tuple[str, dict[str, Any]]],
-) -> None:
-    image_id = picture.key[0]
-    if picture.failure is not None:
-        stage, error = picture.failure
-        failures.append({"image_id": image_id, "stage": stage, "error": error})
-        log.info("%s: %s: %s", image_id, stage, error)
-        return
-    assert picture.scored is not None
-    if picture.scored.regions:
-        regions.append((image_id, picture.scored.regions))
-    rows.append(
-        {
-            "image_id": image_id,
-            "width": picture.width,
-            "height": picture.height,
-            "phash": picture.phash,
-            **picture.scored.values,
-            **({} if picture.histogram is None else {HISTOGRAM: picture.histogram}),
-        }
-    )
-
-
-def _picture_of(key: int, image: Any) -> Picture:
-    picture = Picture(key)
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        picture.source = bytes(image)
-    elif isinstance(image, (str, os.PathLike)):
-        try:
-            picture.source = fetch_bytes(os.fspath(image), None, None)
-        except DataError as error:
-            picture.fail("fetch", error)
-    elif isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-        picture.source = image
-    else:
-        got = f"{list(image.shape)} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise UsageError(
-            f"score_images: images must be uint8 [h, w, 3] RGB arrays, encoded bytes or paths; got {got}. "
-            "Convert it first."
-        )
-    return picture

@@ -21,7 +21,7 @@ LAYERS = (
     ("stages",),
     ("seats",),
     ("worker", "pipeline", "process_facts"),
-    ("score_results",),
+    ("score_results", "score_pictures"),
     ("engine",),
     ("reporting", "picture_histograms", "histogram_pass", "mask_pass", "index_pictures"),
     ("pseudo_label_job",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -17,12 +18,13 @@ class Segmentation(NamedTuple):
     auxiliary: tuple[Tensor, ...] = ()
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """Images and their features -> `Segmentation`."""
 
+    @abstractmethod
     def forward(self, images: Tensor, features: Features) -> Segmentation:
-        raise NotImplementedError
+        """Segmentation of a batch."""
 
+    @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
         """Draw first weights."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class Features(NamedTuple):
     block: Tensor | None = None
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Images [B, 3, H, W] -> `Features`.
 
     Attributes:
@@ -40,6 +41,7 @@ class Encoder(nn.Module):
     strides: tuple[int, ...]
     block_widths: tuple[int, ...]
 
+    @abstractmethod
     def forward(
         self,
         images: Tensor,
@@ -55,23 +57,22 @@ class Encoder(nn.Module):
             after_stage: applied to each stage's features before the next stage sees them (dropout).
             halve_before: numbers of the stages whose input is halved in height and width first (cascades).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
         """Draw first weights."""
-        raise NotImplementedError
 
 
 class StagedEncoder(Encoder):
     """A convolutional encoder: `enter` leads into a stage, then its blocks follow."""
 
+    @abstractmethod
     def enter(self, stage: int, x: Tensor) -> Tensor:
         """What comes before the first block of a stage: the stem, a pooling, nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self, stage: int) -> Iterable[nn.Module]:
         """The blocks of a stage, in order."""
-        raise NotImplementedError
 
     def forward(
         self,

@@ -90,7 +90,10 @@ class Round:
         judged_steps, judged = (run.shared, f"judge-{kept['name']}") if own else (steps, "judge")
         figures = judged_steps.do(judged, lambda: judge(self.common, load_network(self.common, weights, run.dropout)))
         seconds["evaluate"] = judged_steps.seconds[judged]
-        quality = steps.do("mask-quality", lambda: {"score": mask_quality(self.common, masks)}) if masks else {}
+        quality = steps.do("mask-quality", lambda: mask_quality(self.common, masks)) if masks else {}
+        foreground = quality.get("foreground")
+        if foreground is not None:
+            figures = {**figures, "figures": {**figures["figures"], "pseudo_foreground": foreground}}
         return {
             **figures,
             "pseudo_score": quality.get("score"),

@@ -82,12 +82,15 @@ def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float
     return counts.auroc()
 
 
-def mask_quality(common: Common, masks: Mapping[str, Path]) -> float | None:
-    """Mean Dice (two classes), else mIoU, of pseudo-masks against the truth of the training images; None: no mask."""
-    if not masks:
-        return None
+def mask_quality(common: Common, masks: Mapping[str, Path]) -> dict[str, float | None]:
+    """{"score", "foreground"} of pseudo-masks against the truth of the training images.
+
+    The score is the mean Dice of two-class data, else mIoU; foreground the mean share of the pixels that a mask calls
+    foreground (masks that are all 0 or all 1 feed on themselves), None with more than two classes. All
+    None: no mask.
+    """
     meter = ConfusionMeter(len(common.data.train.classes), unlabelled_prediction="skip")
-    dices = []
+    dices, shares = [], []
     for sample in common.data.train.samples:
         if sample.image_id not in masks:
             continue
@@ -95,4 +98,9 @@ def mask_quality(common: Common, masks: Mapping[str, Path]) -> float | None:
         meter.add(made, truth)
         if common.two_classes:
             dices.append(dice_per_image(made, truth))
-    return float(np.mean(dices)) if dices else float(meter.miou)
+            shares.append(float(np.mean(made == 1)))
+    if not masks:
+        return {"score": None, "foreground": None}
+    if dices:
+        return {"score": float(np.mean(dices)), "foreground": float(np.mean(shares))}
+    return {"score": float(meter.miou), "foreground": None}

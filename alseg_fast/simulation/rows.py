@@ -20,7 +20,8 @@ class RoundRow:
         pixels: pixels the oracle has labelled so far; pixel_share: of all training pixels.
         clicks, seconds: what an annotator would have spent so far, by the cost model of the config.
         score: the headline figure on the test images, in [0, 1]: Dice (per-image mean) or mIoU.
-        figures: all figures on the test images, in [0, 1].
+        figures: all figures on the test images, in [0, 1]; and "pseudo_foreground", the share of the pixels that this
+            round's pseudo-masks call foreground, where there are such masks of two classes.
         pseudo_score: the headline figure of the pseudo-masks against the hidden truth; None where there are none.
         pseudo_images: pictures that learned from a pseudo-mask.
         error_auroc: AUROC of the pixel uncertainty as a detector of wrong pixels on the test images; None = not asked.

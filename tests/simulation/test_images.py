@@ -116,6 +116,8 @@ def test_pseudo_masks_are_used_and_judged(made):
     random, spread = of(rows, "random"), of(rows, "label_prop")
     assert all(row.pseudo_score is None and row.pseudo_images == 0 for row in random)
     assert all(row.pseudo_score is not None and 0 <= row.pseudo_score <= 1 for row in spread)
+    assert all(0 <= row.figures["pseudo_foreground"] <= 1 for row in spread)
+    assert all("pseudo_foreground" not in row.figures for row in random)
     # With the same seed both draw the same images: only the pseudo-masks differ.
     assert [row.pixels for row in random] == [row.pixels for row in spread]
 

@@ -172,7 +172,8 @@ def _with_torch(
 
     if not bool(((m >= -1e-3) & (m <= 1 + 1e-3)).all()):
         raise _bad_values(name, m)
-    away = m - threshold
+    near = float(np.float32(threshold))
+    away = (m - near) - (threshold - near)  # the threshold in two parts: next to it, its rounding would show
     ratio = torch.where(away >= 0, away / (1 - threshold), -away / threshold).clamp(least_ratio, 1)
     p = (-math.log(alpha) - torch.log(ratio)) ** beta
     if form == "perplexity":

@@ -132,6 +132,7 @@ unsigned reliability(const py::array& maps, const py::object& valid, double thre
   py::gil_scoped_release nogil;
   alseg::ReliabilityJob job{};
   job.threshold = static_cast<float>(threshold);
+  job.threshold_rest = static_cast<float>(threshold - static_cast<double>(job.threshold));
   job.below = static_cast<float>(1.0 / threshold);
   job.above = static_cast<float>(1.0 / (1.0 - threshold));
   job.least_ratio = static_cast<float>(least_ratio);

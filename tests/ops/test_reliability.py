@@ -52,6 +52,16 @@ def test_equals_the_formula(data):
             assert weights[mask].mean(dtype=np.float64) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7, 0.95])
+def test_next_to_a_threshold_that_no_float_equals(simd_level, threshold):
+    """There the difference of two nearly equal numbers counts, and the threshold's own rounding is a large part."""
+    near = np.float32(threshold)
+    steps = (np.arange(-300, 301) * np.spacing(near)).astype(np.float32)
+    cam = (near + steps).reshape(1, 1, -1)
+    got = alseg.perplexity(cam, threshold, least_ratio=1e-9)
+    np.testing.assert_allclose(got, formula(cam, threshold, 0.9, 1.0, 1e-9), rtol=1e-6)
+
+
 def test_native_equals_the_reference(simd_level):
     cam = np.random.default_rng(0).random((2, 130, 77), np.float32)
     valid = np.random.default_rng(1).random(cam.shape) < 0.5

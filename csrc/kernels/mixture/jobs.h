@@ -37,7 +37,8 @@ struct Gaussian {
 
 // Parameters of one image's reliability.
 struct ReliabilityJob {
-  float threshold, below, above;                // 1 / threshold, 1 / (1 - threshold)
+  float threshold, threshold_rest;              // what rounding the first took off: near it the difference is small
+  float below, above;                           // 1 / threshold, 1 / (1 - threshold)
   float least_ratio, offset, beta;              // offset: -ln alpha
 };
 

@@ -1,7 +1,7 @@
 // Perplexity of activations and the weights that follow from it; one image at a time.
 
 inline vf perplexity_of(const ReliabilityJob& job, vf m) {
-  const vf away = m - job.threshold;
+  const vf away = (m - job.threshold) - job.threshold_rest;
   vf ratio = away >= 0.0f ? away * job.above : away * -job.below;
   ratio = vmin(vmax(ratio, splat(job.least_ratio)), splat(1.0f));
   const vf p = job.offset - log_positive(ratio);

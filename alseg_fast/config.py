@@ -22,6 +22,12 @@ def forced_simd_level() -> str | None:
     return os.environ.get("ALSEG_SIMD") or None
 
 
+def tunes_malloc() -> bool:
+    """Whether the user has told glibc how to keep memory (``MALLOC_ARENA_MAX`` apart), or has another allocator."""
+    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_", "LD_PRELOAD")
+    return any(os.environ.get(name) for name in (*names, "GLIBC_TUNABLES"))
+
+
 def available_cpus() -> int:
     """CPUs this process may use: its affinity mask, cut by a container's CPU quota; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

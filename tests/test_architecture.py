@@ -12,6 +12,7 @@ PACKAGE = ROOT / "alseg_fast"
 LAYERS = (
     ("errors", "py.typed"),
     ("config", "alloc", "types", "checks", "atomic"),
+    ("freed_memory",),
     ("dispatch",),
     ("kernels", "_native"),
     ("ops",),

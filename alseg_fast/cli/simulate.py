@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from ..freed_memory import keep_freed_memory
 from .output import Result
 from .ready_configs import add_config_arguments, out_of, ready_text, source_of, training_extra
 
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> Result:
     source = source_of("simulate", arguments)
     config = read_simulation(source, arguments.settings)
     out = out_of(arguments, config.out)
+    keep_freed_memory()
     rows = run_simulation(config, out, source=source, tell=_tell)
     files = {"results": f"{out}/{RESULTS}", "page": f"{out}/{PAGE}"}
     data = {"out": out, **files, "rows": [asdict(row) for row in rows]}

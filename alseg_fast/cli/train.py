@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..freed_memory import keep_freed_memory
 from .output import Result, columns
 from .ready_configs import add_config_arguments, out_of, ready_text, source_of, training_extra
 from .train_progress import TrainProgress
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> Result:
     source = source_of("train", arguments)
     config = read_config(source, arguments.settings)
     out = out_of(arguments, config.out)
+    keep_freed_memory()
     with TrainProgress() as progress:
         result = run_training(config, out, source=source, overwrite=arguments.overwrite, listeners=[progress])
     failed = arguments.strict and result["failures"]

@@ -14,11 +14,12 @@ from ..stages.run_layout import png_path
 from .common import Common
 from .costs import Cost
 from .image_round import Labels, Round, Run, run_of_pool
-from .judging import judge
+from .judging import all_foreground, judge
 from .public import score
 from .purchase import buy_masks
 from .rows import RoundRow
 from .steps import Steps, seed_of
+from .strategies import WITHOUT_MASKS
 from .training import drop_weights, load_classifier, load_network, make_classifier, train_segmentation
 
 _BUYING = ("score", "select", "oracle")  # steps that follow the figures of a round
@@ -49,6 +50,8 @@ def start_images(common: Common) -> None:
         },
     )
     steps.do("wsl", lambda: _wsl(common))
+    if any(strategy.name == "all_foreground" for strategy in config.strategies):
+        steps.do("all_foreground", lambda: all_foreground(common))
     steps.write_commands()
 
 
@@ -87,8 +90,8 @@ def start_seed(common: Common, seed: int, folder: Path) -> Steps:
 
 def run_strategy(run: Run) -> list[RoundRow]:
     """All rounds of one run, each step once."""
-    if run.strategy.name == "wsl":
-        return [_single(run, {}, Steps(run.common.root / "start").do("wsl", dict))]
+    if run.strategy.name in WITHOUT_MASKS:
+        return [_single(run, {}, Steps(run.common.root / "start").do(run.strategy.name, dict))]
     if run.strategy.name == "full_sup":
         return [_full(run)]
     return _rounds(run)

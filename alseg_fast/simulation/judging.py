@@ -48,6 +48,27 @@ def judge(common: Common, network: WeakNetwork) -> dict[str, Any]:
     return {"score": score, "figures": figures, "threshold": threshold, "error_auroc": auroc}
 
 
+def all_foreground(common: Common) -> dict[str, Any]:
+    """{"score", "figures"} of the mask that calls every pixel of every test image foreground: what learning must beat.
+
+    Raises: UsageError: there are more than two classes.
+    """
+    if not common.two_classes:
+        raise UsageError("strategy all_foreground needs data of two classes, background and foreground; leave it out")
+    data = common.data.test
+    assert data is not None
+    meter = ConfusionMeter(len(data.classes))
+    dices = []
+    for sample in data.samples:
+        if sample.mask is not None:
+            truth = read_mask(data, sample)
+            made = np.ones(truth.shape, np.uint8)
+            meter.add(made, truth)
+            dices.append(dice_per_image(made, truth))
+    figures = {"dice": float(np.mean(dices)), "miou": float(meter.miou)}
+    return {"score": figures["dice"], "figures": figures}
+
+
 @torch.no_grad()
 def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float | None:
     """The chance that a wrong pixel of the test images has a higher entropy than a right one; None: all are right, or

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from .. import __version__, atomic
 from ..errors import RunError
+from ..freed_memory import keep_freed_memory
 from ..learn.training.directory import json_bytes
 from ..stages.own_directory import locked
 from .common import Common, prepare
@@ -35,7 +37,7 @@ PAGE = "index.html"
 ROWS = "rows.json"
 _WATCH = 0.2  # seconds between looks at the parent, and at a lock
 _PATIENCE = 10.0
-_SHOW = 10.0  # seconds between looks at what other processes have finished
+_SHOW = 1.0  # seconds between looks at what other processes have done
 
 
 def run_simulation(
@@ -49,7 +51,7 @@ def run_simulation(
 
     Args:
         source: the config's name in messages.
-        tell: told of every step; in other processes too, so it must be importable there.
+        tell: told of every step, in this process.
     Raises:
         UsageError: data or options do not fit. RunError: the directory is something else, or in use.
         AlsegError: a step went wrong; what is finished is kept.
@@ -132,14 +134,17 @@ def _finished(config: SimulationConfig, root: Path) -> list[RoundRow]:
 
 def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell) -> list[RoundRow]:
     context = multiprocessing.get_context("spawn")
+    told: SimpleQueue[str] = context.SimpleQueue()  # a child's own streams may lead elsewhere, or nowhere
     with ProcessPoolExecutor(
-        config.processes, mp_context=context, initializer=_end_with_parent, initargs=(os.getpid(),)
+        config.processes, mp_context=context, initializer=_begin_child, initargs=(os.getpid(), told)
     ) as pool:
-        children = [pool.submit(_child, config, root, seed, source, tell) for seed in config.seeds]
+        children = [pool.submit(_child, config, root, seed, source) for seed in config.seeds]
         shown = 0
         try:
             while True:
                 over, left = wait(children, timeout=_SHOW, return_when=FIRST_EXCEPTION)
+                while not told.empty():
+                    tell(told.get())
                 for future in over:
                     future.result()
                 rows = _finished(config, root)
@@ -155,12 +160,21 @@ def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell)
             raise
 
 
-def _child(config: SimulationConfig, root: Path, seed: int, source: str, tell: Tell) -> None:
-    for _ in _seed(_prepared(config, root, tell), seed, source):
+_told: list[SimpleQueue[str]] = []  # of a child, one
+
+
+def _child(config: SimulationConfig, root: Path, seed: int, source: str) -> None:
+    for _ in _seed(_prepared(config, root, _told[0].put), seed, source):
         pass
 
 
-def _end_with_parent(parent: int) -> None:
+def _begin_child(parent: int, told: SimpleQueue[str]) -> None:
+    _told[:] = [told]
+    keep_freed_memory()
+    _end_with(parent)
+
+
+def _end_with(parent: int) -> None:
     """A killed simulation must not leave processes behind that go on writing."""
 
     def watch() -> None:

@@ -90,7 +90,9 @@ class EdgeOptions(Settings):
     edge_threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
+WITHOUT_MASKS = ("all_foreground", "wsl")
 IMAGE_STRATEGIES: dict[str, type[Settings]] = {
+    "all_foreground": NoOptions,
     "wsl": NoOptions,
     "random": NoOptions,
     "foreground_random": ForegroundOptions,
@@ -101,7 +103,8 @@ IMAGE_STRATEGIES: dict[str, type[Settings]] = {
     "label_prop": LabelPropOptions,
     "full_sup": NoOptions,
 }
-"""Whole masks. "wsl" and "full_sup" are single points: no mask at all, and all of them. "..._published" score as the
+"""Whole masks. "all_foreground" (nothing learned, every pixel called foreground), "wsl" (the activation maps of the
+classifier) and "full_sup" are single points: no mask at all, and all of them. "..._published" score as the
 published code does, which is not what their names say; see `alseg.belharbi_entropy`, `alseg.belharbi_mc_dropout`."""
 
 PIXEL_STRATEGIES: dict[str, type[Settings]] = {

@@ -47,3 +47,17 @@ def test_a_run_from_the_command_line(tmp_path, capsys):
     (tmp_path / "other/file").write_text("mine")
     assert main(["simulate", str(path), "--out", str(tmp_path / "other")]) == 1
     assert "is not empty and not a simulation (it has file)" in capsys.readouterr().err
+
+
+def test_every_process_tells_its_steps(tmp_path, capfd):
+    """Each seed has a process; whatever its own streams are, what it did reaches the terminal."""
+    pictures = draw_glas(tmp_path / "glas", 10, 3)
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        yaml.safe_dump(values("images", pictures, strategies=[{"name": "wsl"}], seeds=[0, 1], processes=2, rounds=1))
+    )
+    assert main(["simulate", str(path), "--out", str(tmp_path / "out")]) == 0
+    told = capfd.readouterr().err
+    for seed in (0, 1):
+        assert f"seed {seed}, start: oracle: " in told
+        assert f"seed {seed}, wsl: score 0." in told

@@ -19,6 +19,7 @@ from tiny_glas import draw_glas
 from tiny_simulation import config, timeless
 
 STRATEGIES = [
+    {"name": "all_foreground"},
     {"name": "wsl"},
     {"name": "random"},
     {"name": "foreground_random"},

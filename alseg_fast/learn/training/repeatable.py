@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils import deterministic
 
 from ... import config
 from ...errors import UsageError
@@ -40,7 +41,10 @@ def repeatable(device: torch.device, seed: int, threads: int | None = None) -> I
         config.repeatable_cublas()
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     n_threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    fills = deterministic.fill_uninitialized_memory
     try:
+        # Deterministic mode fills every new tensor with NaN, for programs that read what they did not write.
+        deterministic.fill_uninitialized_memory = False
         torch.use_deterministic_algorithms(True, warn_only=cuda)
         torch.backends.cudnn.benchmark = False
         if threads is not None:
@@ -49,6 +53,7 @@ def repeatable(device: torch.device, seed: int, threads: int | None = None) -> I
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        deterministic.fill_uninitialized_memory = fills
         torch.backends.cudnn.benchmark = benchmark
         torch.set_num_threads(n_threads)
 

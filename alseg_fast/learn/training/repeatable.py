@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils import deterministic
+import torch.utils.deterministic
 
 from ... import config
 from ...errors import UsageError
@@ -41,6 +41,7 @@ def repeatable(device: torch.device, seed: int, threads: int | None = None) -> I
         config.repeatable_cublas()
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     n_threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    deterministic: Any = torch.utils.deterministic  # whose attribute is a property, which its types do not know
     fills = deterministic.fill_uninitialized_memory
     try:
         # Deterministic mode fills every new tensor with NaN, for programs that read what they did not write.

@@ -6,9 +6,8 @@ import ctypes
 
 from . import config
 
-# <malloc.h>; the threshold is the largest that glibc takes on 64 bits.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_MMAP_THRESHOLD = 32 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+_MMAP_THRESHOLDS = (1 << 30, 32 << 20)  # glibc before 2.35 takes no more than the second
 _KEPT = (1 << 31) - 1
 
 
@@ -27,4 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
+    taken = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _MMAP_THRESHOLDS)
+    return bool(taken and mallopt(_M_TRIM_THRESHOLD, _KEPT))

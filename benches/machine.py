@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alseg_fast import __version__, config
+from alseg_fast.freed_memory import keep_freed_memory
 
 _LIBRARIES = (
     *("numpy", "pillow", "simplejpeg", "pyarrow", "onnxruntime", "onnx", "torch", "triton", "scipy", "baal"),
@@ -29,7 +29,6 @@ _THREAD_VARIABLES = (
     "OPENBLAS_CORETYPE",
 )
 ALLOCATORS = ("default", "keep")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def set_allocator(name: str) -> str:
@@ -43,12 +42,9 @@ def set_allocator(name: str) -> str:
         return "glibc default"
     if name != "keep":
         raise ValueError(f"set_allocator: name must be one of {', '.join(ALLOCATORS)}; got {name!r}.")
-    libc = ctypes.CDLL(None)
-    largest = 2**31 - 1
-    done = libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, largest)
-    if not done:
-        raise OSError('set_allocator: mallopt refused the thresholds; use "default".')
-    return "mallopt: M_MMAP_THRESHOLD 1 GiB, M_TRIM_THRESHOLD 2 GiB"
+    if not keep_freed_memory():
+        raise OSError('set_allocator: not glibc, or MALLOC_... variables are set; use "default".')
+    return "mallopt: freed memory is kept"
 
 
 def describe_machine(threads: tuple[int, ...], allocator: str) -> dict[str, Any]:

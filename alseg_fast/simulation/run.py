@@ -117,7 +117,8 @@ def _seed(common: Common, seed: int, source: str) -> Iterator[list[RoundRow]]:
                 rows = run_pixel_strategy(PixelRun(common, seed, strategy, options, shared, directory))
             atomic.write_atomic(directory / ROWS, json_bytes([asdict(row) for row in rows]))
             last = rows[-1]
-            common.tell(f"seed {seed}, {strategy.directory}: score {last.score:.4f} after round {last.round}")
+            place = f"{number + 1} of {len(config.strategies)}"
+            common.tell(f"seed {seed}, {strategy.directory} ({place}): score {last.score:.4f} after round {last.round}")
             yield rows
 
 

@@ -60,4 +60,4 @@ def test_every_process_tells_its_steps(tmp_path, capfd):
     told = capfd.readouterr().err
     for seed in (0, 1):
         assert f"seed {seed}, start: oracle: " in told
-        assert f"seed {seed}, wsl: score 0." in told
+        assert f"seed {seed}, wsl (1 of 1): score 0." in told

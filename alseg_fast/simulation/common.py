@@ -72,6 +72,11 @@ class Common:
         return self.root / "start" / "others" / f"{number}.txt"
 
     @property
+    def side_by_side(self) -> bool:
+        """Whether other processes work in the same directory."""
+        return self.config.processes > 1
+
+    @property
     def two_classes(self) -> bool:
         return len(self.data.train.classes) == 2
 

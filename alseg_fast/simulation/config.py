@@ -123,7 +123,7 @@ class SimulationConfig(Settings):
         error_auroc: measure how well the uncertainty of a test pixel tells that it is wrong.
         score_batch: images a call of the exported network.
         threads: of torch and of scoring; a part of what makes results repeatable to the bit. None: as the machine has.
-        processes: seeds that run at the same time, each in a process of its own; needs `threads`.
+        processes: runs, of one strategy with one seed each, that go on at the same time; needs `threads`.
         keep_checkpoints: keep what training wrote of finished rounds: checkpoints and .pt files. The networks as ONNX
             are kept anyway, and the .pt of the last round.
         published: which published table stands beside the results: the data set's name in it. deviations: from the

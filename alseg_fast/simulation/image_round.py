@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from ..stages.own_directory import locked
 from ..stages.run_layout import png_path
 from .common import Common, write_csv
 from .config import StrategyConfig
@@ -77,7 +78,7 @@ class Round:
         passes = self._passes()
         if self.number == 0 and passes > 1:
             name = f"{name}-{passes}"
-        value = train_steps.do(name, lambda: self._train(folder, name, self.pseudo, passes))
+        value = self._do(train_steps, name, lambda: self._train(folder, name, self.pseudo, passes))
         seconds = {"train": train_steps.seconds[name]}
         kept: dict[str, Any] = {"folder": folder, "name": name, "value": value}
         masks: dict[str, Path] = {}
@@ -88,7 +89,7 @@ class Round:
         weights = kept["folder"] / f"{kept['name']}.pt"
         own = self.number == 0 and kept["folder"] == run.shared.directory
         judged_steps, judged = (run.shared, f"judge-{kept['name']}") if own else (steps, "judge")
-        figures = judged_steps.do(judged, lambda: judge(self.common, load_network(self.common, weights, run.dropout)))
+        figures = self._do(judged_steps, judged, lambda: self._judge(weights))
         seconds["evaluate"] = judged_steps.seconds[judged]
         quality = steps.do("mask-quality", lambda: mask_quality(self.common, masks)) if masks else {}
         foreground = quality.get("foreground")
@@ -104,6 +105,16 @@ class Round:
             "masks": masks,
             "seconds": seconds,
         }
+
+    def _do(self, steps: Steps, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """A step of this run, or of the seed's start: that another process may be at."""
+        if steps is self.steps:
+            return steps.do(name, make)
+        with locked(steps.directory, wait=self.common.side_by_side):
+            return steps.do(name, make)
+
+    def _judge(self, weights: Path) -> dict[str, Any]:
+        return judge(self.common, load_network(self.common, weights, self.run.dropout))
 
     def _passes(self) -> int:
         return self.run.options.passes if isinstance(self.run.options, DropoutOptions) else 1

@@ -85,6 +85,7 @@ def start_seed(common: Common, seed: int, folder: Path) -> Steps:
         measure="entropy_mean",
         seed=seed_of(seed, "first"),
     )
+    steps.write_commands()
     return steps
 
 

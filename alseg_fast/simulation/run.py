@@ -7,9 +7,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -35,8 +34,7 @@ CONFIG = "config.json"
 RESULTS = "results.parquet"
 PAGE = "index.html"
 ROWS = "rows.json"
-_WATCH = 0.2  # seconds between looks at the parent, and at a lock
-_PATIENCE = 10.0
+_WATCH = 0.2  # seconds between looks at the parent
 _SHOW = 1.0  # seconds between looks at what other processes have done
 
 
@@ -71,15 +69,15 @@ def _simulate(config: SimulationConfig, root: Path, source: str, tell: Tell) -> 
         common = _prepared(config, root, tell)
         if config.images is not None:
             start_images(common)
-        rows: list[RoundRow] = []
-        if config.processes == 1 or len(config.seeds) == 1:
-            for seed in config.seeds:
-                for found in _seed(common, seed, source):
-                    rows += found
-                    write_results(config, root, rows)
+        # Seeds side by side first: runs of one seed wait for the start that they share.
+        runs = [(seed, number) for number in range(len(config.strategies)) for seed in config.seeds]
+        if config.processes == 1 or len(runs) == 1:
+            for seed, number in sorted(runs):
+                _run(common, seed, number, source)
+                write_results(config, root, _finished(config, root))
         else:
-            rows = _in_processes(config, root, source, tell)
-    return rows
+            _in_processes(config, root, source, tell, runs)
+    return _finished(config, root)
 
 
 def write_results(config: SimulationConfig, root: Path, rows: Sequence[RoundRow]) -> None:
@@ -97,29 +95,25 @@ def _prepared(config: SimulationConfig, root: Path, tell: Tell) -> Common:
     return prepare(config, root, tell)
 
 
-def _seed(common: Common, seed: int, source: str) -> Iterator[list[RoundRow]]:
-    """The rows of one strategy after the other with one seed, also in its directory's rows.json."""
-    folder = common.root / f"seed-{seed}"
-    config = common.config
-    with _held(folder):
+def _run(common: Common, seed: int, number: int, source: str) -> None:
+    """One strategy with one seed; its rows in its directory's rows.json."""
+    folder, config = common.root / f"seed-{seed}", common.config
+    strategy, options = config.strategies[number], strategy_options(config, number, source)
+    directory = folder / strategy.directory
+    with locked(folder / "start", wait=common.side_by_side):
+        start = start_seed if config.images is not None else start_pixel_seed
+        shared = start(common, seed, folder / "start")
+    with locked(directory, wait=common.side_by_side):
+        facts = {"name": strategy.name, "setting": strategy.setting, "options": options.model_dump(mode="json")}
+        _check_same(directory, facts, "strategy")
         if config.images is not None:
-            shared = start_seed(common, seed, folder / "start")
+            rows = run_strategy(Run(common, seed, strategy, options, shared, directory))
         else:
-            shared = start_pixel_seed(common, seed, folder / "start")
-        for number, strategy in enumerate(config.strategies):
-            options = strategy_options(config, number, source)
-            directory = folder / strategy.directory
-            facts = {"name": strategy.name, "setting": strategy.setting, "options": options.model_dump(mode="json")}
-            _check_same(directory, facts, "strategy")
-            if config.images is not None:
-                rows = run_strategy(Run(common, seed, strategy, options, shared, directory))
-            else:
-                rows = run_pixel_strategy(PixelRun(common, seed, strategy, options, shared, directory))
-            atomic.write_atomic(directory / ROWS, json_bytes([asdict(row) for row in rows]))
-            last = rows[-1]
-            place = f"{number + 1} of {len(config.strategies)}"
-            common.tell(f"seed {seed}, {strategy.directory} ({place}): score {last.score:.4f} after round {last.round}")
-            yield rows
+            rows = run_pixel_strategy(PixelRun(common, seed, strategy, options, shared, directory))
+        atomic.write_atomic(directory / ROWS, json_bytes([asdict(row) for row in rows]))
+    last = rows[-1]
+    place = f"{number + 1} of {len(config.strategies)}"
+    common.tell(f"seed {seed}, {strategy.directory} ({place}): score {last.score:.4f} after round {last.round}")
 
 
 def _finished(config: SimulationConfig, root: Path) -> list[RoundRow]:
@@ -133,13 +127,18 @@ def _finished(config: SimulationConfig, root: Path) -> list[RoundRow]:
     return rows
 
 
-def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell) -> list[RoundRow]:
+def _in_processes(
+    config: SimulationConfig, root: Path, source: str, tell: Tell, runs: Sequence[tuple[int, int]]
+) -> None:
     context = multiprocessing.get_context("spawn")
     told: SimpleQueue[str] = context.SimpleQueue()  # a child's own streams may lead elsewhere, or nowhere
     with ProcessPoolExecutor(
-        config.processes, mp_context=context, initializer=_begin_child, initargs=(os.getpid(), told)
+        min(config.processes, len(runs)),
+        mp_context=context,
+        initializer=_begin_child,
+        initargs=(os.getpid(), told, config, root),
     ) as pool:
-        children = [pool.submit(_child, config, root, seed, source) for seed in config.seeds]
+        children = [pool.submit(_child, seed, number, source) for seed, number in runs]
         shown = 0
         try:
             while True:
@@ -153,7 +152,7 @@ def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell)
                     write_results(config, root, rows)
                     shown = len(rows)
                 if not left:
-                    return rows
+                    return
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((pool._processes or {}).values()):
@@ -161,18 +160,21 @@ def _in_processes(config: SimulationConfig, root: Path, source: str, tell: Tell)
             raise
 
 
-_told: list[SimpleQueue[str]] = []  # of a child, one
+_begun: list[tuple[SimpleQueue[str], SimulationConfig, Path]] = []  # of a child, one
+_common: list[Common] = []
 
 
-def _child(config: SimulationConfig, root: Path, seed: int, source: str) -> None:
-    for _ in _seed(_prepared(config, root, _told[0].put), seed, source):
-        pass
-
-
-def _begin_child(parent: int, told: SimpleQueue[str]) -> None:
-    _told[:] = [told]
-    keep_freed_memory()
+def _begin_child(parent: int, told: SimpleQueue[str], config: SimulationConfig, root: Path) -> None:
     _end_with(parent)
+    keep_freed_memory()
+    _begun[:] = [(told, config, root)]
+
+
+def _child(seed: int, number: int, source: str) -> None:
+    told, config, root = _begun[0]
+    if not _common:
+        _common.append(_prepared(config, root, told.put))
+    _run(_common[0], seed, number, source)
 
 
 def _end_with(parent: int) -> None:
@@ -184,22 +186,6 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """`locked`, with patience: a process of a killed simulation may not have noticed yet that it should end."""
-    with ExitStack() as stack:
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                stack.enter_context(locked(folder))
-                break
-            except RunError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(_WATCH)
-        yield
 
 
 def _open(root: Path, config: SimulationConfig) -> None:

@@ -21,10 +21,12 @@ log = logging.getLogger("alseg")
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
+def locked(root: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the directory, made if absent, against other processes; the lock goes with the process, however it ends.
 
-    Raises: RunError: another process holds it, or it cannot be made.
+    Args:
+        wait: until the other process is done, in place of an error.
+    Raises: RunError: another process holds it, or it cannot be made; with `wait`, the file system has no locks.
     """
     make_directory(root)
     try:
@@ -33,10 +35,12 @@ def locked(root: Path) -> Iterator[None]:
         raise RunError(f"cannot open {root}: {exc.strerror or exc}; choose another --out") from exc
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise RunError(f"another process is writing to {root}; wait for it or choose another --out") from exc
         except OSError as exc:  # file systems without locks
+            if wait:
+                raise RunError(f"no lock on {root}: {exc.strerror}; use one process, or a local disk") from exc
             log.info("no lock on %s (%s): do not start two commands there at once", root, exc.strerror)
         yield
     finally:

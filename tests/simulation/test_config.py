@@ -32,8 +32,8 @@ def test_what_is_ready():
     ("change", "message"),
     [
         ({"round": 3}, "round is not a key; did you mean rounds?"),
-        ({"strategies": [{"name": "entropie"}]}, "strategies must be of wsl, .*; got entropie"),
-        ({"strategies": [{"name": "superpixel"}]}, "strategies must be of wsl"),
+        ({"strategies": [{"name": "entropie"}]}, "strategies must be of all_foreground, .*; got entropie"),
+        ({"strategies": [{"name": "superpixel"}]}, "strategies must be of all_foreground"),
         ({"strategies": [{"name": "random"}, {"name": "random"}]}, "random twice; give each its own setting"),
         ({"strategies": [{"name": "label_prop", "options": {"kk": 3}}]}, r"strategies\.0\.options\.kk is not a key"),
         ({"strategies": [{"name": "label_prop", "options": {"k": 0}}]}, r"strategies\.0\.options\.k must be"),

@@ -28,6 +28,7 @@ STRATEGIES = [
     {"name": "label_prop", "setting": "k=2", "options": {"k": 2}},
     {"name": "full_sup"},
 ]
+SINGLE = ("all_foreground", "wsl", "full_sup")  # points, without rounds
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_every_strategy_has_its_rounds(made):
     _, _, rows, _ = made
     for strategy in STRATEGIES:
         found = of(rows, strategy["name"])
-        single = strategy["name"] in ("wsl", "full_sup")
+        single = strategy["name"] in SINGLE
         assert [row.round for row in found] == ([0] if single else [0, 1, 2])
         if not single:
             assert [row.images for row in found] == [2, 4, 6]
@@ -87,7 +88,7 @@ def test_purchases_are_balanced_and_hold_the_truth(made):
     labels = dict(line.split(",")[0::2] for line in (out / "start/pool.csv").read_text().splitlines()[1:])
     assert len(labels) == 10
     assert set(labels.values()) == {"benign", "malignant"}
-    for strategy in STRATEGIES[1:-1]:
+    for strategy in STRATEGIES[2:-1]:
         folder = out / "seed-0" / f"{strategy['name']}{'-k=2' if 'setting' in strategy else ''}"
         bought = list(json.loads((out / "seed-0/start/steps/oracle.json").read_text())["value"]["image_ids"])
         for number in (0, 1):
@@ -99,6 +100,16 @@ def test_purchases_are_balanced_and_hold_the_truth(made):
                 np.testing.assert_array_equal(written, native.astype(np.uint8))
             bought += ids
         assert len(set(bought)) == len(bought) == 6
+
+
+def test_calling_everything_foreground_is_a_baseline(made, pictures):
+    _, _, rows, _ = made
+    masks = [np.asarray(Image.open(path)) > 0 for path in sorted(Path(pictures).glob("test*_anno.bmp"))]
+    shares = [mask.mean() for mask in masks]
+    (row,) = of(rows, "all_foreground")
+    assert row.score == pytest.approx(np.mean([2 * share / (1 + share) for share in shares]))
+    assert row.figures["miou"] == pytest.approx(sum(mask.sum() for mask in masks) / sum(m.size for m in masks) / 2)
+    assert (row.images, row.pixels, row.clicks) == (0, 0, 0)
 
 
 def test_costs_are_sums_over_the_bought_masks(made):
@@ -130,7 +141,7 @@ def test_results_are_on_disk(made):
     )
     assert "<html" in (out / "index.html").read_text()
     for row in rows:
-        if row.strategy not in ("wsl", "full_sup"):
+        if row.strategy not in SINGLE:
             assert {"train", "evaluate"} <= set(row.step_seconds)
 
 
@@ -146,7 +157,7 @@ def test_more_rounds_and_strategies_go_on(made, pictures):
     _, out, rows, _ = made
     told = []
     entropy = {"name": "entropy", "setting": "top", "options": {"reduce": "top"}}
-    wider = config("images", pictures, strategies=[STRATEGIES[1], entropy], rounds=4)
+    wider = config("images", pictures, strategies=[STRATEGIES[2], entropy], rounds=4)
     again = run_simulation(wider, out, tell=told.append)
     assert timeless(of(again, "random"))[:3] == timeless(of(rows, "random"))
     assert len(of(again, "random")) == 4

@@ -16,7 +16,7 @@ from alseg_fast.simulation.run import run_simulation
 from tiny_glas import draw_glas
 from tiny_simulation import config, timeless, values
 
-FEW = {"strategies": [{"name": "label_prop", "options": {"k": 3}}], "seeds": [0, 1], "rounds": 2}
+FEW = {"strategies": [{"name": "label_prop", "options": {"k": 3}}, {"name": "random"}], "rounds": 2}
 KILLS = 2
 
 
@@ -26,7 +26,7 @@ def start(path, out):
 
 
 def test_killed_at_any_step_the_results_are_the_same(tmp_path):
-    """Two processes that are killed, against one that is not."""
+    """Two processes, whose runs share a start and are killed, against one that is not."""
     pictures = draw_glas(tmp_path / "glas", 10, 3)
     whole = run_simulation(config("images", pictures, **FEW), tmp_path / "whole")
     path = tmp_path / "c.yaml"
@@ -56,7 +56,7 @@ class Stop(BaseException):
 
 def test_stopped_after_each_step_nothing_is_done_twice(tmp_path):
     pictures = draw_glas(tmp_path / "glas", 10, 3)
-    asked = config("images", pictures, **{**FEW, "seeds": [0]})
+    asked = config("images", pictures, **{**FEW, "strategies": FEW["strategies"][:1]})
     whole = run_simulation(asked, tmp_path / "whole")
     told = []
 

@@ -17,7 +17,7 @@ def test_the_second_is_refused_or_waits(tmp_path):
             order.append("second")
 
     with locked(root):
-        with pytest.raises(RunError, match="another process is writing to .*; wait for it or choose another --out"):
+        with pytest.raises(RunError, match=r"another process is writing to .*; wait for it or choose another --out"):
             locked(root).__enter__()
         thread = threading.Thread(target=second)
         thread.start()

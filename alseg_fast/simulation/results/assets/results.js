@@ -140,6 +140,7 @@ function buildTables() {
   const judged = data.differences.filter((d) => d[4] !== "–").length;
   byId("inside").textContent = !data.differences.length ? "No two strategies have a complete run yet."
     : !judged ? "Too few seeds to tell any difference from noise."
+      : inside.length > 8 ? `${inside.length} of ${plural(data.differences.length, "difference")} are inside the noise: those pairs cannot be told apart here. The table names them.`
       : inside.length ? `Inside the noise, so not to be told apart here: ${inside.join("; ")}.` : "No difference is inside the noise.";
   byId("orderings-box").hidden = !data.published;
   const kinds = [["comes out", "yes", "Come out"], ["does not come out", "no", "Do not come out"], ["undecided", "open", "Undecided"]];

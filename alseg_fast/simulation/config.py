@@ -116,7 +116,8 @@ class SimulationConfig(Settings):
         initial: file of weights that the segmentation network starts from in place of random ones, as far as its
             tensors fit; `network.weights` is of the encoder alone.
         stages: "classifier" (images only; frozen afterwards) and "segmentation", in steps and not in epochs: the same
-            number in every round, however many images are labelled.
+            number in every round, however many images are labelled. With start "tuned" the training of round 0 may
+            have a stage of its own, "first": what all later rounds build on may take longer than they do.
         classifier, segmentation: options of the two stages.
         threshold: of masks with one foreground: "validation": the best on the validation masks, which are labels that
             no budget counts; or a number.
@@ -143,7 +144,7 @@ class SimulationConfig(Settings):
     augment: AugmentConfig = AugmentConfig()
     start: Literal["fresh", "tuned"] = "fresh"
     initial: str | None = None
-    stages: dict[Literal["classifier", "segmentation"], StageConfig]
+    stages: dict[Literal["classifier", "first", "segmentation"], StageConfig]
     classifier: ClassifierOptions = ClassifierOptions()
     segmentation: SegmentationOptions = SegmentationOptions()
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["validation"] = "validation"
@@ -178,6 +179,8 @@ class SimulationConfig(Settings):
         for name in needed:
             if name not in self.stages:
                 raise ValueError(f"stages.{name} is missing; add stages.{name}.steps")
+        if "first" in self.stages and self.start != "tuned":
+            raise ValueError("stages.first must be left out unless start is tuned; fresh rounds all train alike")
         if self.data.labelled != "all" or self.data.weak is not None:
             raise ValueError("data.labelled and data.weak must be left out; the strategies decide what is labelled")
         if self.data.test_split is None:

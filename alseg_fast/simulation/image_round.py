@@ -132,6 +132,7 @@ class Round:
             dropout=self.run.dropout,
             passes=passes,
             before=self.before,
+            first=self.number == 0,
         )
 
     def _propagate(self, first: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path], dict[str, float]]:

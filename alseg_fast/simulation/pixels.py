@@ -74,7 +74,7 @@ def start_pixel_seed(common: Common, seed: int, folder: Path) -> Steps:
     first = steps.do("order", order)["image_ids"][: asked.first]
     masks = {name: png_path(common.truth, name) for name in first}
     training = seed_of(seed, "training")
-    steps.do("first", lambda: train_segmentation(common, folder, "first", seed=training, labelled=masks))
+    steps.do("first", lambda: train_segmentation(common, folder, "first", seed=training, labelled=masks, first=True))
     steps.do("judge", lambda: judge(common, load_network(common, folder / "first.pt")))
     return steps
 

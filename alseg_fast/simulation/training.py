@@ -61,6 +61,7 @@ def train_segmentation(
     dropout: float | None = None,
     passes: int = 1,
     before: Path | None = None,
+    first: bool = False,
 ) -> dict[str, Any]:
     """Train on masks; FOLDER gets <name>.pt, <name>.onnx and, with `passes`, <name>-passes.onnx.
 
@@ -70,6 +71,7 @@ def train_segmentation(
         pseudo_weight: in place of the config's.
         dropout: of the network, in place of the config's.
         before: weights to start from with start "tuned"; None: fresh ones.
+        first: the training of round 0, by the stage "first" where the config has one.
     """
     config = common.config
     data = common.seen(labelled, pseudo)
@@ -85,8 +87,9 @@ def train_segmentation(
         method = Segmentation(network, view=common.view, options=options)
         result = None
         if len(data):
-            batches = job.make_batches(data, "segmentation", strong=False)
-            result = job.train("segmentation", method, batches, name=name)
+            stage = "first" if first and "first" in config.stages else "segmentation"
+            batches = job.make_batches(data, stage, strong=False)
+            result = job.train(stage, method, batches, name=name)
     _save(folder / f"{name}.pt", network)
     _export(common, network, folder / f"{name}.onnx")
     if passes > 1:

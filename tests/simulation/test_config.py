@@ -43,6 +43,7 @@ def test_what_is_ready():
         ({"pixels": {"first": 1, "step": 1}}, "one of images and pixels must be given"),
         ({"processes": 2, "threads": None}, "threads must be given with processes"),
         ({"stages": {"segmentation": {"steps": 3}}}, r"stages\.classifier is missing"),
+        ({"stages": {n: {"steps": 3} for n in ("classifier", "first", "segmentation")}}, r"stages\.first must be left"),
         ({"images": {"first": 0}}, r"images\.first must be greater than or equal to 1; got 0"),
         ({"device": "gpu"}, "device must be cpu, cuda or cuda:I"),
     ],

@@ -16,7 +16,7 @@ from alseg_fast.errors import RunError, UsageError
 from alseg_fast.simulation.results.store import read_rows
 from alseg_fast.simulation.run import run_simulation
 from tiny_glas import draw_glas
-from tiny_simulation import config, timeless
+from tiny_simulation import STAGE, config, timeless
 
 STRATEGIES = [
     {"name": "all_foreground"},
@@ -240,8 +240,15 @@ def test_the_oracle_runs_dry(pictures, tmp_path):
 
 def test_tuned_start_and_one_cycle(pictures, tmp_path):
     strategies = [{"name": "label_prop", "options": {"k": 3, "cycles": 1}}]
-    asked = config("images", pictures, start="tuned", rounds=2, strategies=strategies, threshold=0.4)
-    rows = run_simulation(asked, tmp_path / "out")
+    stages = {"classifier": STAGE, "first": {**STAGE, "steps": 6}, "segmentation": STAGE}
+    changes = {"start": "tuned", "stages": stages, "rounds": 2, "strategies": strategies, "threshold": 0.4}
+    rows = run_simulation(config("images", pictures, **changes), tmp_path / "out")
+    seed = tmp_path / "out/seed-0"
+    steps = [
+        json.loads((folder / "steps" / name).read_text())["value"]["steps"]
+        for folder, name in ((seed / "start", "first.json"), (seed / "label_prop/round-01", "cycle-0.json"))
+    ]
+    assert steps == [6, 4]
     assert [row.threshold for row in rows] == [0.4, 0.4]
     assert rows[0].pseudo_images == 0
     assert rows[1].pseudo_images > 0

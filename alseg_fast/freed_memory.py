@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep freed memory for the next allocation of the process, in place of giving it back to the kernel.
 
     A training on the CPU frees and allocates the same tensors in every step. By default each of 128 KiB or more comes
-    fresh from the kernel, which clears it page by page at first touch: a quarter of the time of a step of a small
-    network. For a process that belongs to the training; not for a library inside somebody's program.
+    fresh from the kernel, which clears it page by page at first touch. For a process that belongs to the training; not
+    for a library inside somebody's program.
 
     Returns: False where nothing was changed: another C library, or the user has set MALLOC_... variables.
     """

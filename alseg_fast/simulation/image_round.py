@@ -92,9 +92,8 @@ class Round:
         figures = self._do(judged_steps, judged, lambda: self._judge(weights))
         seconds["evaluate"] = judged_steps.seconds[judged]
         quality = steps.do("mask-quality", lambda: mask_quality(self.common, masks)) if masks else {}
-        foreground = quality.get("foreground")
-        if foreground is not None:
-            figures = {**figures, "figures": {**figures["figures"], "pseudo_foreground": foreground}}
+        if quality:
+            figures["figures"] = {**figures["figures"], "pseudo_foreground": quality["foreground"]}
         return {
             **figures,
             "pseudo_score": quality.get("score"),
@@ -107,7 +106,7 @@ class Round:
         }
 
     def _do(self, steps: Steps, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """A step of this run, or of the seed's start: that another process may be at."""
+        """A step of this run; or one of the seed's start, which other processes may want at the same time."""
         if steps is self.steps:
             return steps.do(name, make)
         with locked(steps.directory, wait=self.common.side_by_side):

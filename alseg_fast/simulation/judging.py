@@ -49,12 +49,7 @@ def judge(common: Common, network: WeakNetwork) -> dict[str, Any]:
 
 
 def all_foreground(common: Common) -> dict[str, Any]:
-    """{"score", "figures"} of the mask that calls every pixel of every test image foreground: what learning must beat.
-
-    Raises: UsageError: there are more than two classes.
-    """
-    if not common.two_classes:
-        raise UsageError("strategy all_foreground needs data of two classes, background and foreground; leave it out")
+    """{"score", "figures"} of calling every pixel of every test image foreground (two classes): what must be beaten."""
     data = common.data.test
     assert data is not None
     meter = ConfusionMeter(len(data.classes))
@@ -103,25 +98,16 @@ def error_auroc(common: Common, network: WeakNetwork, threshold: float) -> float
     return counts.auroc()
 
 
-def mask_quality(common: Common, masks: Mapping[str, Path]) -> dict[str, float | None]:
-    """{"score", "foreground"} of pseudo-masks against the truth of the training images.
+def mask_quality(common: Common, masks: Mapping[str, Path]) -> dict[str, float]:
+    """{"score", "foreground"} of pseudo-masks of two classes against the truth of the training images.
 
-    The score is the mean Dice of two-class data, else mIoU; foreground the mean share of the pixels that a mask calls
-    foreground (masks that are all 0 or all 1 feed on themselves), None with more than two classes. All
-    None: no mask.
+    The score is the mean Dice; foreground the mean share of the pixels that a mask calls foreground: masks that are all
+    0 or all 1 feed on themselves.
     """
-    meter = ConfusionMeter(len(common.data.train.classes), unlabelled_prediction="skip")
     dices, shares = [], []
     for sample in common.data.train.samples:
-        if sample.image_id not in masks:
-            continue
-        truth, made = read_mask(common.data.train, sample), read_ids(masks[sample.image_id])
-        meter.add(made, truth)
-        if common.two_classes:
+        if sample.image_id in masks:
+            truth, made = read_mask(common.data.train, sample), read_ids(masks[sample.image_id])
             dices.append(dice_per_image(made, truth))
             shares.append(float(np.mean(made == 1)))
-    if not masks:
-        return {"score": None, "foreground": None}
-    if dices:
-        return {"score": float(np.mean(dices)), "foreground": float(np.mean(shares))}
-    return {"score": float(meter.miou), "foreground": None}
+    return {"score": float(np.mean(dices)), "foreground": float(np.mean(shares))}
